@@ -130,6 +130,11 @@ class Code(StrEnum):
     DATABASE_UNAVAILABLE = "database_unavailable"
     REDIS_UNAVAILABLE = "redis_unavailable"
     DISK_FULL = "disk_full"
+    # the local stack
+    PART_MISSING = "part_missing"
+    PART_FAILED = "part_failed"
+    PORT_TAKEN = "port_taken"
+    STACK_NOT_RUNNING = "stack_not_running"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -155,7 +160,7 @@ _CATEGORIES: dict[Category, tuple[Code, ...]] = {
         Code.BLOCKING_FINDINGS, Code.ALREADY_INSTALLED, Code.NO_PREVIOUS_VERSION, Code.INSTALLATION_NOT_ACTIVE,
         Code.JOB_NOT_ACTIVE, Code.JOB_NOT_RETRYABLE, Code.JOB_NOT_PAUSED, Code.JOB_FENCED,
         Code.APPROVAL_DIGEST_MISMATCH, Code.APPROVAL_DECIDED, Code.NAMESPACE_CONFLICT,
-        Code.TENANT_SCOPE_MISMATCH, Code.TOOL_NOT_ALLOWED,
+        Code.TENANT_SCOPE_MISMATCH, Code.TOOL_NOT_ALLOWED, Code.PORT_TAKEN,
     ),
     _C.TOO_LARGE: (
         Code.BODY_TOO_LARGE, Code.PAYLOAD_TOO_LARGE, Code.FILE_TOO_LARGE, Code.RESPONSE_TOO_LARGE,
@@ -169,7 +174,7 @@ _CATEGORIES: dict[Category, tuple[Code, ...]] = {
     _C.EXHAUSTED: (Code.BUDGET_EXHAUSTED,),
     _C.UNAVAILABLE: (
         Code.DECISION_PENDING, Code.TEMPORAL_UNAVAILABLE, Code.DATABASE_UNAVAILABLE, Code.REDIS_UNAVAILABLE,
-        Code.SLM_UNAVAILABLE, Code.DISK_FULL,
+        Code.SLM_UNAVAILABLE, Code.DISK_FULL, Code.PART_MISSING, Code.PART_FAILED, Code.STACK_NOT_RUNNING,
     ),
     _C.EXTERNAL: (
         Code.HTTP_FAILED, Code.GIT_FAILED, Code.SHELL_FAILED, Code.SLM_FAILED, Code.SLM_INVALID_OUTPUT,
@@ -201,16 +206,24 @@ class SomaError(Exception):
         detail: a sentence for people; never a secret, never another tenant's data.
         errors: every fault of the input, where the code is about an input.
         retry_after: seconds after which trying again can help.
+        retryable: overrides what the category says, where this one error is known to be otherwise.
     """
 
     def __init__(
-        self, code: Code, detail: str, *, errors: Sequence[Fault] = (), retry_after: float | None = None
+        self,
+        code: Code,
+        detail: str,
+        *,
+        errors: Sequence[Fault] = (),
+        retry_after: float | None = None,
+        retryable: bool | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after = retry_after
+        self._retryable = retryable
 
     @property
     def category(self) -> Category:
@@ -220,7 +233,7 @@ class SomaError(Exception):
     @property
     def retryable(self) -> bool:
         """Whether the same act may pass when it is tried again."""
-        return self.category in _RETRYABLE
+        return self.category in _RETRYABLE if self._retryable is None else self._retryable
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"

@@ -1,1 +1,1 @@
-"""domain.slm."""
+"""Models' work without a model: messages of the queue, and what text alone can answer."""

@@ -1,0 +1,1 @@
+"""One queue, several brokers: the port, and Redis Streams."""
