@@ -1,0 +1,134 @@
+"""Opening Postgres and giving out units of work, each bound to one tenant by row-level security.
+
+Two roads to the same server: SQLAlchemy sessions for what people do, and a pool of plain asyncpg connections for the
+statements that a job pays for at every step. Both bind the tenant before the first statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import asyncpg
+from somagent.adapters.postgres.urls import sqlalchemy_url
+from somagent.domain.errors import Code, SomaError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+_BIND = text("SELECT set_config('soma.tenant', :tenant, true)")
+_UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError)
+
+
+class TenantConnection(asyncpg.Connection):
+    """A connection that knows which tenant it is bound to, so that binding it again costs nothing."""
+
+    soma_tenant: str | None = None
+
+    async def bind(self, tenant_id: str) -> None:
+        """Bind the session to ``tenant_id``; every policy reads this setting."""
+        if self.soma_tenant != tenant_id:
+            self.soma_tenant = None
+            await self.execute("SELECT set_config('soma.tenant', $1, false)", tenant_id)
+            self.soma_tenant = tenant_id
+
+
+async def _keep_session(_: Any) -> None:
+    """Returning a connection keeps its settings: nothing but ``bind`` ever changes one."""
+
+
+class Database:
+    """The app's Postgres under one role (``soma_app``, or ``soma_system`` for the relay)."""
+
+    def __init__(self, engine: AsyncEngine, pool: asyncpg.Pool) -> None:
+        self._engine = engine
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self.pool = pool
+
+    @classmethod
+    async def open(cls, address: str, *, pool_size: int = 10) -> Database:
+        """Connect.
+
+        Raises:
+            SomaError: ``database_unavailable``, when the server does not answer.
+        """
+        engine = create_async_engine(sqlalchemy_url(address), pool_size=pool_size, max_overflow=pool_size)
+        try:
+            pool = await asyncpg.create_pool(
+                _asyncpg_dsn(address),
+                min_size=1,
+                max_size=pool_size,
+                connection_class=TenantConnection,
+                reset=_keep_session,
+                timeout=5,
+            )
+        except _UNREACHABLE as error:
+            await engine.dispose()
+            raise unavailable(error) from error
+        return cls(engine, pool)
+
+    async def close(self) -> None:
+        """Give back every connection."""
+        await self.pool.close()
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: str) -> AsyncIterator[AsyncSession]:
+        """A unit of work that sees one tenant's rows only; committed at the end, rolled back on error."""
+        try:
+            async with self._sessions.begin() as session:
+                await session.execute(_BIND, {"tenant": tenant_id})
+                yield session
+        except _UNREACHABLE as error:
+            raise unavailable(error) from error
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[AsyncSession]:
+        """A unit of work without a tenant. Only role ``soma_system`` sees any rows in it."""
+        try:
+            async with self._sessions.begin() as session:
+                yield session
+        except _UNREACHABLE as error:
+            raise unavailable(error) from error
+
+    @asynccontextmanager
+    async def connection(self, tenant_id: str) -> AsyncIterator[TenantConnection]:
+        """A plain connection bound to ``tenant_id``; each statement is its own transaction unless one is opened."""
+        try:
+            async with self.pool.acquire(timeout=10) as proxy:
+                connection = cast("TenantConnection", proxy)
+                await connection.bind(tenant_id)
+                yield connection
+        except (*_UNREACHABLE, TimeoutError) as error:
+            raise unavailable(error) from error
+
+    async def ping(self) -> None:
+        """One round trip.
+
+        Raises:
+            SomaError: ``database_unavailable``.
+        """
+        try:
+            await self.pool.fetchval("SELECT 1", timeout=3)
+        except (*_UNREACHABLE, TimeoutError) as error:
+            raise unavailable(error) from error
+
+
+async def raw_connection(session: AsyncSession) -> TenantConnection:
+    """The asyncpg connection under a session, inside the session's own transaction."""
+    connection = await session.connection()
+    raw = await connection.get_raw_connection()
+    return cast("TenantConnection", raw.driver_connection)
+
+
+def unavailable(error: BaseException) -> SomaError:
+    """What people are told while Postgres does not answer; the driver's words stay in the log."""
+    return SomaError(
+        Code.DATABASE_UNAVAILABLE,
+        f"Postgres does not answer ({type(error).__name__}). Nothing was changed; try again shortly.",
+        retry_after=2,
+    )
+
+
+def _asyncpg_dsn(address: str) -> str:
+    return sqlalchemy_url(address).set(drivername="postgresql").render_as_string(hide_password=False)
