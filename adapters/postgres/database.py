@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import asyncpg
-from somagent.adapters.postgres.urls import sqlalchemy_url
-from somagent.domain.errors import Code, SomaError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from somagent.adapters.postgres.urls import sqlalchemy_url
+from somagent.domain.errors import Code, SomaError
 
 _BIND = text("SELECT set_config('soma.tenant', :tenant, true)")
 _UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError)

@@ -12,6 +12,7 @@ from pathlib import Path
 import asyncpg
 from alembic import command
 from alembic.config import Config
+
 from somagent.adapters.postgres.urls import sqlalchemy_url
 
 _FOLDER = Path(__file__).parent / "migrations"

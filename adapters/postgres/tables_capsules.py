@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from somagent.adapters.postgres.base import Base, EmptyList, Json, JsonList, No, Now, UuidKey
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
+
+from somagent.adapters.postgres.base import Base, EmptyList, Json, JsonList, No, Now, UuidKey
 
 _LIVE = text("status IN ('pending', 'approved', 'recalled')")
 

@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from pgvector.sqlalchemy import Vector
-from somagent.adapters.postgres.base import Base, EmptyList, EmptyObject, Json, No, Now, UuidKey, Zero
 from sqlalchemy import ARRAY, Computed, ForeignKey, Index, Integer, Numeric, SmallInteger, Text
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
+
+from somagent.adapters.postgres.base import Base, EmptyList, EmptyObject, Json, No, Now, UuidKey, Zero
 
 EMBEDDING_DIMENSION = 384
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from uuid import UUID
 
-from somagent.adapters.postgres.base import Base, EmptyObject, Json, No, Now, UuidKey, Zero
 from sqlalchemy import Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
+
+from somagent.adapters.postgres.base import Base, EmptyObject, Json, No, Now, UuidKey, Zero
 
 
 class Tenant(Base):

@@ -3,9 +3,10 @@
 import asyncio
 
 from alembic import context
-from somagent.adapters.postgres.tables import Base
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from somagent.adapters.postgres.tables import Base
 
 
 def _run(connection: Connection) -> None:
