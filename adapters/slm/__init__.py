@@ -1,1 +1,1 @@
-"""adapters.slm."""
+"""Models: the port, the built-in provider, and any OpenAI-compatible server."""

@@ -1,0 +1,177 @@
+"""What a prompt asks, and what text it gives to answer from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from somagent.domain.actions.remote import ChatMessage
+
+_LONGEST_INSTRUCTION: Final = 600
+_PARAGRAPHS: Final = re.compile(r"\n[ \t]*\n+")
+_DIRECTIVE: Final = re.compile(
+    r"^(?:please\s+|kindly\s+|bitte\s+|now\s+|carefully\s+|briefly\s+|you (?:are|will|must|should)\b.*?[.:]\s*)*"
+    r"(?:summari[sz]e|condense|shorten|digest|explain|list|extract|answer|describe|write|give|tell|produce|create|plan"
+    r"|draft|review|analy[sz]e|find|identify|compare|classify|translate|rewrite|read|report|state|name|use|return|make"
+    r"|respond|reply|provide|draw|turn|outline|fasse|erkläre|nenne|beschreibe|beantworte|liste)\b",
+    re.IGNORECASE,
+)
+_PERSONA: Final = re.compile(
+    r"^(?:you(?:'re| are| will| must| should| may| can)\b|act as\b|your (?:task|job|role|answer)\b|do not\b|don't\b"
+    r"|never\b|always\b|only\b|be \w+)",
+    re.IGNORECASE,
+)
+_LABEL: Final = re.compile(
+    r"^\W{0,4}(?P<label>question|frage|query|task|instruction|instructions|aufgabe|context|kontext|text|document|documents"
+    r"|source|sources|passage|passages|notes|input|content|material|data)\W{0,3}:\W{0,3}(?P<rest>.*)$",
+    re.IGNORECASE,
+)
+_ASKING_LABELS: Final = frozenset(("question", "frage", "query", "task", "instruction", "instructions", "aufgabe"))
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A prompt taken apart: ``question`` is what is asked for, ``body`` the text to answer from; each may be empty."""
+
+    question: str
+    body: str
+
+
+def material_of(messages: Sequence[ChatMessage]) -> Material:
+    """What a conversation asks, and the text it gives.
+
+    The last user message is taken apart by :func:`split_prompt`. What users and tools said before it is text too;
+    so are a system message's paragraphs, save those that address the model (a persona, rules). What the assistant
+    said is not: an answer must not rest on an earlier one.
+    """
+    last = max((index for index, message in enumerate(messages) if message.role == "user"), default=-1)
+    given: list[str] = []
+    asked = Material("", "")
+    for index, message in enumerate(messages):
+        if index == last:
+            asked = split_prompt(message.content)
+            given.append(asked.body)
+        elif message.role == "system":
+            given.append(_without_persona(message.content))
+        elif message.role == "tool":
+            given.append(message.content)
+        elif message.role == "user":
+            earlier = split_prompt(message.content)
+            given.append(earlier.body)
+    return Material(asked.question, "\n\n".join(text for text in given if text.strip()))
+
+
+def split_prompt(prompt: str) -> Material:
+    """Parts the instruction or question of a prompt from the text it is about.
+
+    In this order: labelled parts (``Context:``, ``Question:``); a first line or paragraph that ends in a colon or
+    orders something, with text after it; an order and a colon at the start of the text's own line; a last paragraph
+    that asks. What is left is text, unless it is a single question or order.
+    """
+    text = prompt.replace("\r\n", "\n").strip()
+    return _labelled(text) or _introduced(text) or _closing_question(text) or _alone(text)
+
+
+def _labelled(text: str) -> Material | None:
+    question: list[str] = []
+    body: list[str] = []
+    target: list[str] | None = None
+    lead: list[str] = []
+    labels = set()
+    for line in text.split("\n"):
+        label = _LABEL.match(line)
+        if label is not None:
+            name = label["label"].casefold()
+            labels.add(name)
+            target = question if name in _ASKING_LABELS else body
+            line = label["rest"]
+        (lead if target is None else target).append(line)
+    if not labels & _ASKING_LABELS or not labels - _ASKING_LABELS:
+        return None
+    return Material(_joined([*lead, *question]), "\n".join(body).strip())
+
+
+def _introduced(text: str) -> Material | None:
+    first_line, _, rest = text.partition("\n")
+    if rest.strip() and _introduces(first_line, rest):
+        return _with_closing(first_line.rstrip(": "), rest)
+    paragraphs = _PARAGRAPHS.split(text, maxsplit=1)
+    opening = paragraphs[0].strip()
+    if len(paragraphs) == 2 and _orders(opening):
+        return _with_closing(opening.rstrip(": "), paragraphs[1])
+    order, colon, remainder = first_line.partition(":")
+    if colon and _DIRECTIVE.match(order) and len(order) <= 120 and remainder.strip():
+        return _with_closing(order.strip(), f"{remainder}\n{rest}")
+    return None
+
+
+def _introduces(first_line: str, rest: str) -> bool:
+    if len(first_line) > _LONGEST_INSTRUCTION or not first_line.rstrip().endswith(":"):
+        return False
+    return _addresses_model(first_line) or not _looks_like_data(rest)
+
+
+def _orders(opening: str) -> bool:
+    if len(opening) > _LONGEST_INSTRUCTION or opening.startswith(("#", "-", "*")):
+        return False
+    return opening.endswith((":", "?")) or _addresses_model(opening)
+
+
+def _addresses_model(text: str) -> bool:
+    return _DIRECTIVE.match(text) is not None or _PERSONA.match(text) is not None
+
+
+def _closing_question(text: str) -> Material | None:
+    before, _, closing = text.rpartition("\n\n")
+    closing = closing.strip()
+    if before.strip() and len(closing) <= _LONGEST_INSTRUCTION and _asks(closing):
+        return Material(closing, before.strip())
+    return None
+
+
+def _alone(text: str) -> Material:
+    short = len(text) <= _LONGEST_INSTRUCTION and "\n\n" not in text
+    if short and (_asks(text) or _PERSONA.match(text)) and not _looks_like_data(text):
+        return Material(text, "")
+    return Material("", text)
+
+
+def _with_closing(question: str, rest: str) -> Material:
+    """The body after an instruction may itself end with the question proper."""
+    closing = _closing_question(rest.strip())
+    if closing is not None:
+        return Material(f"{question}\n{closing.question}", closing.body)
+    return Material(question, rest.strip())
+
+
+def _asks(text: str) -> bool:
+    return text.endswith(("?", "？")) or _DIRECTIVE.match(text) is not None
+
+
+def _looks_like_data(text: str) -> bool:
+    lines = [line for line in text.split("\n") if line.strip()]
+    return len(lines) > 1 and sum(1 for line in lines if re.match(r"^\s*[\w /()-]{1,40}:\s", line)) * 2 > len(lines)
+
+
+def _without_persona(text: str) -> str:
+    """A system message without what addresses the model: its first paragraph, and later ones that order something.
+
+    Text after a line that ends in a colon, or under a label, is the reader's text wherever it stands.
+    """
+    kept = []
+    for index, paragraph in enumerate(_PARAGRAPHS.split(text.strip())):
+        first, newline, rest = paragraph.strip().partition("\n")
+        label = _LABEL.match(first)
+        if label is not None and label["label"].casefold() not in _ASKING_LABELS:
+            kept.append((label["rest"] + newline + rest).strip())
+        elif index == 0 or _addresses_model(first):
+            kept.append(rest if first.rstrip().endswith(":") else "")
+        else:
+            kept.append(paragraph.strip())
+    return "\n\n".join(paragraph for paragraph in kept if paragraph)
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return " ".join(" ".join(lines).split())
