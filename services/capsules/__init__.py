@@ -1,0 +1,1 @@
+"""The task-capsule repository: submissions, reviews, installations, signing keys, recalls, catalogue."""

@@ -1,0 +1,1 @@
+"""The activities as typed interfaces, with their time limits and retries beside them."""
