@@ -1,0 +1,1 @@
+"""The local stack: finds, starts and watches the real servers that SomaGent runs on."""

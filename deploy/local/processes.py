@@ -1,0 +1,125 @@
+"""Starting a process so that it cannot outlive its supervisor, and telling it from a namesake later."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+_LOG_LIMIT_BYTES = 20 * 1024 * 1024
+_KILL_SECONDS = 5.0
+_POLL_SECONDS = 0.05
+_SAME_START_SECONDS = 2.0
+"""Start times come from a boot time that shifts when the clock is set; process ids do not repeat within this."""
+
+# Loaded before any fork: between fork and exec nothing may be imported.
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start a program: its arguments, the whole environment, and the user where it is not ours."""
+
+    argv: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    user: str | None = None
+    death_signal: signal.Signals = signal.SIGKILL
+    """Sent by the kernel when the supervisor dies (Linux)."""
+
+
+def start(launch: Launch, log: Path) -> subprocess.Popen[bytes]:
+    """Starts the program in a session of its own, so that a terminal's Ctrl-C reaches the supervisor only."""
+    rotate(log)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            list(launch.argv),
+            env=launch.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            user=launch.user,
+            group=launch.user,
+            extra_groups=[] if launch.user else None,
+            cwd="/",
+            preexec_fn=_die_with_parent(launch.death_signal),
+        )
+
+
+def _die_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
+    if _libc is None:
+        return None
+    libc, parent = _libc, os.getpid()
+
+    def arrange() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
+        if os.getppid() != parent:  # the parent died before the call above
+            os._exit(1)
+
+    return arrange
+
+
+def rotate(log: Path) -> None:
+    """Keeps one older log of bounded size. The writer appends, so it goes on at the start of the emptied file."""
+    if not log.exists() or log.stat().st_size < _LOG_LIMIT_BYTES:
+        return
+    older = log.with_name(f"{log.name}.1")
+    older.write_bytes(log.read_bytes())
+    os.truncate(log, 0)
+
+
+def start_time(pid: int) -> float | None:
+    """When the process started, in seconds since the epoch; None when there is no such process."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+def alive(pid: int | None, started: float | None) -> psutil.Process | None:
+    """The process that had this pid and start time, if it still runs."""
+    if pid is None or started is None:
+        return None
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < _SAME_START_SECONDS
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def end(process: psutil.Process, first: signal.Signals, patience_seconds: float) -> None:
+    """Asks a process that is not our child to end, and kills it when it does not."""
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(first)
+        if not _gone_within(process, patience_seconds):
+            process.kill()
+            _gone_within(process, _KILL_SECONDS)
+
+
+def _gone_within(process: psutil.Process, seconds: float) -> bool:
+    """Waits until the process has ended. A zombie has: that its parent does not reap it is not our matter."""
+    deadline = time.monotonic() + seconds
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The last lines of a log, without the empty ones."""
+    if not log.exists():
+        return []
+    text = log.read_bytes()[-64_000:].decode("utf-8", errors="replace")
+    return [line for line in text.splitlines() if line.strip()][-count:]
