@@ -1,0 +1,36 @@
+"""Which tool runs an action."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from somagent.adapters.settings import Settings
+from somagent.adapters.tools.files import FilesTool
+from somagent.adapters.tools.port import Tool, ToolContext
+from somagent.adapters.tools.text import TextTool
+from somagent.domain.errors import Code, SomaError
+
+
+class ToolRegistry:
+    """The tools of one process. Close it before the process ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tools: dict[str, Tool] = {
+            "files": FilesTool(),
+            "text": TextTool(),
+        }
+
+    async def execute(self, action: str, params: BaseModel, context: ToolContext) -> BaseModel:
+        """Run one action (``files.read``) to its end and give its output model.
+
+        Raises:
+            SomaError: with the code of what went wrong; TOOL_NOT_ALLOWED for an action that no tool here runs.
+        """
+        adapter, _, verb = action.partition(".")
+        tool = self._tools.get(adapter)
+        if tool is None:
+            raise SomaError(Code.TOOL_NOT_ALLOWED, f"No tool runs {action!r}.")
+        return await tool.execute(verb, params, context)
+
+    async def close(self) -> None:
+        """Close connections that tools keep open."""
