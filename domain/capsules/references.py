@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from somagent.domain.errors import Code, SomaError
 
 _MARKER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-_SEGMENT = re.compile(r"""\.([^\s.\[\]{}'"]+)|\[\s*(\d+)\s*\]|\[\s*'([^']*)'\s*\]|\[\s*"([^"]*)"\s*\]""")
+_SEGMENT = re.compile(r"""\.([\w$@-]+)|\[\s*(\d+)\s*\]|\[\s*'([^']*)'\s*\]|\[\s*"([^"]*)"\s*\]""")
 _ROOT = re.compile(r"\s*(inputs|steps)\b")
 _HOW = "write {{ inputs.NAME }} or {{ steps.STEP.output.FIELD }}"
 
