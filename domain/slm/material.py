@@ -13,10 +13,13 @@ _LONGEST_INSTRUCTION: Final = 600
 _PARAGRAPHS: Final = re.compile(r"\n[ \t]*\n+")
 _DIRECTIVE: Final = re.compile(
     r"^(?:please\s+|kindly\s+|bitte\s+|now\s+|carefully\s+|briefly\s+|you (?:are|will|must|should)\b.*?[.:]\s*)*"
-    r"(?:summari[sz]e|condense|shorten|digest|explain|list|extract|answer|describe|write|give|tell|produce|create|plan"
-    r"|draft|review|analy[sz]e|find|identify|compare|classify|translate|rewrite|read|report|state|name|use|return|make"
-    r"|respond|reply|provide|draw|turn|outline|fasse|erkläre|nenne|beschreibe|beantworte|liste)\b",
+    r"(?:summari[sz]e|condense|shorten|digest|explain|list|extract|answer|describe|write|give|tell|produce|create"
+    r"|draft|analy[sz]e|identify|compare|classify|translate|rewrite|respond|reply|provide|outline|quote"
+    r"|fasse|erkläre|nenne|beschreibe|beantworte|liste)\b",
     re.IGNORECASE,
+)
+_REQUEST: Final = re.compile(
+    r"^(?:please |bitte )?(?:find|name|state|report|make|return|show|help|continue|turn|draw|plan)\b", re.IGNORECASE
 )
 _PERSONA: Final = re.compile(
     r"^(?:you(?:'re| are| will| must| should| may| can)\b|act as\b|your (?:task|job|role|answer)\b|do not\b|don't\b"
@@ -147,7 +150,8 @@ def _with_closing(question: str, rest: str) -> Material:
 
 
 def _asks(text: str) -> bool:
-    return text.endswith(("?", "？")) or _DIRECTIVE.match(text) is not None
+    orders = _DIRECTIVE.match(text) or _REQUEST.match(text)
+    return text.endswith(("?", "？")) or orders is not None
 
 
 def _looks_like_data(text: str) -> bool:
