@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", alias="SOMAGENT_HOST")
     port: int = Field(default=8080, ge=1, le=65535, alias="SOMAGENT_PORT")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", alias="SOMAGENT_LOG_LEVEL")
     worker_port: int = Field(default=0, ge=0, le=65535, alias="SOMAGENT_WORKER_PORT")
 
     slm_base_url: str = Field(default="", alias="SLM_BASE_URL")

@@ -1,0 +1,115 @@
+"""The deployment's own Ed25519 signing keys: one PEM file each, readable by their owner alone.
+
+The newest key signs; all of them verify. A file's name begins with the moment it was made, so names sort by age.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from joserfc.jwk import KeyParameters, OKPKey
+
+_SUFFIX = ".pem"
+_RELOAD_SECONDS = 1.0
+
+
+def ensure_keys(keys_dir: Path) -> None:
+    """Make the folder (0700) and a first key (0600) where there is none. Safe in several processes at once."""
+    with _locked(keys_dir):
+        if not any(keys_dir.glob(f"*{_SUFFIX}")):
+            _write_key(keys_dir)
+
+
+class KeyRing:
+    """The keys of one folder, held in memory; read again when a token names a key that is not known yet."""
+
+    def __init__(self, keys_dir: Path) -> None:
+        """Load every key, making a first one where there is none.
+
+        Raises:
+            OSError: the folder cannot be read or made.
+            ValueError: a file is not an Ed25519 key.
+        """
+        self._folder = keys_dir
+        self._lock = threading.Lock()
+        self._keys: dict[str, OKPKey] = {}
+        self._loaded_at = 0.0
+        ensure_keys(keys_dir)
+        self._load()
+
+    @property
+    def active(self) -> OKPKey:
+        """The newest key, which signs."""
+        return next(reversed(self._keys.values()))
+
+    def find(self, kid: str) -> OKPKey | None:
+        """The key of that id, made by another process since the last look perhaps."""
+        if kid not in self._keys:
+            self.refresh()
+        return self._keys.get(kid)
+
+    def refresh(self) -> None:
+        """Look for keys made since the last look; at most one look a second."""
+        if time.monotonic() - self._loaded_at > _RELOAD_SECONDS:
+            self._load()
+
+    def rotate(self) -> str:
+        """Make a new key, which signs from now on. The older ones go on verifying. Answers its id."""
+        with _locked(self._folder):
+            _write_key(self._folder)
+        self._load()
+        return kid_of(self.active)
+
+    def public_keys(self) -> list[dict[str, str | list[str]]]:
+        """The JWKS entries of every key, newest first, without any private part."""
+        entries = [key.as_dict(private=False, alg="EdDSA", use="sig") for key in reversed(self._keys.values())]
+        return [{name: value for name, value in entry.items() if name != "d"} for entry in entries]
+
+    def _load(self) -> None:
+        with self._lock:
+            keys = [_read_key(path) for path in sorted(self._folder.glob(f"*{_SUFFIX}"))]
+            self._keys = {kid_of(key): key for key in keys}
+            self._loaded_at = time.monotonic()
+
+
+def kid_of(key: OKPKey) -> str:
+    """A key's id: its RFC 7638 thumbprint."""
+    return str(key.kid)
+
+
+def _read_key(path: Path) -> OKPKey:
+    key = OKPKey.import_key(path.read_bytes())
+    if key.curve_name != "Ed25519" or not key.is_private:
+        raise ValueError(f"{path} is not an Ed25519 private key")
+    parameters: KeyParameters = {"kid": key.thumbprint()}
+    return OKPKey.import_key(path.read_bytes(), parameters)
+
+
+def _write_key(folder: Path) -> None:
+    pem = OKPKey.generate_key("Ed25519").as_pem(private=True)
+    name = f"{time.time_ns():020d}{_SUFFIX}"
+    temporary = folder / f".{name}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(folder / name)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,7 @@
+"""Attachments: files for jobs, sessions and runs."""
+
+from __future__ import annotations
+
+from somagent.api.deps import soma_router
+
+router = soma_router("jobs")

@@ -1,0 +1,7 @@
+"""Installations."""
+
+from __future__ import annotations
+
+from somagent.api.deps import soma_router
+
+router = soma_router("task-capsule-repo")

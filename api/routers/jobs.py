@@ -1,0 +1,7 @@
+"""Jobs."""
+
+from __future__ import annotations
+
+from somagent.api.deps import soma_router
+
+router = soma_router("jobs")

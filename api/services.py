@@ -1,0 +1,47 @@
+"""Every service of the API with its routers.
+
+A module of :mod:`somagent.api.routers` has one ``router``, made by :func:`somagent.api.deps.soma_router`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import APIRouter
+
+from somagent.api.routers import (
+    attachments,
+    capsules,
+    docs,
+    health,
+    installations,
+    jobs,
+    metrics,
+    signing_keys,
+    submissions,
+    well_known,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service: how ``somagent serve NAME`` calls it, and its port when it runs alone."""
+
+    name: str
+    port: int
+    routers: tuple[APIRouter, ...]
+
+
+COMMON: Final = (health.router, metrics.router, well_known.router, docs.router)
+"""What every process answers, whatever service it runs."""
+
+SERVICES: Final = (
+    Service("jobs", 8000, (jobs.router, attachments.router)),
+    Service(
+        "task-capsule-repo",
+        8005,
+        (capsules.router, submissions.router, installations.router, signing_keys.router),
+    ),
+)
+ALL_PORT: Final = 8080

@@ -1,0 +1,86 @@
+"""What the API holds open while it serves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from temporalio.client import Client
+
+from somagent.adapters.keys import KeyRing
+from somagent.adapters.postgres.database import Database
+from somagent.adapters.settings import Settings
+from somagent.adapters.temporal.client import connect
+from somagent.services.tokens import TokenVerifier
+
+_REDIS_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One per process, given to every request as ``request.state.soma``.
+
+    Attributes:
+        app_db: Postgres as ``soma_app``: each unit of work sees one tenant.
+        system_db: Postgres as ``soma_system``: across tenants; for health, metrics and set-up only.
+        redis: does not connect before its first command, and fails within 2 s.
+        temporal: does not connect before its first call.
+    """
+
+    settings: Settings
+    app_db: Database
+    system_db: Database
+    redis: Redis
+    temporal: Client
+    keyring: KeyRing
+    verifier: TokenVerifier
+
+    async def tenant_exists(self, tenant_id: str) -> bool:
+        """Whether there is such a tenant."""
+        async with self.app_db.connection(tenant_id) as connection:
+            return bool(await connection.fetchval("SELECT true FROM tenants WHERE id = $1", tenant_id))
+
+
+@asynccontextmanager
+async def open_state(settings: Settings) -> AsyncIterator[State]:
+    """Open everything, and close it in reverse. Redis and Temporal may be away.
+
+    Raises:
+        SomaError: ``database_unavailable``.
+    """
+    async with AsyncExitStack() as stack:
+        app_db = await Database.open(
+            settings.postgres_app_url.get_secret_value(), pool_size=settings.postgres_pool_size
+        )
+        stack.push_async_callback(app_db.close)
+        system_db = await Database.open(settings.postgres_system_url.get_secret_value(), pool_size=2)
+        stack.push_async_callback(system_db.close)
+        redis = Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=_REDIS_SECONDS,
+            socket_connect_timeout=_REDIS_SECONDS,
+        )
+        stack.push_async_callback(redis.aclose)
+        keyring = KeyRing(settings.keys)
+        yield State(
+            settings=settings,
+            app_db=app_db,
+            system_db=system_db,
+            redis=redis,
+            temporal=await connect(settings, lazy=True),
+            keyring=keyring,
+            verifier=TokenVerifier(keyring),
+        )
+
+
+async def check_reachable(settings: Settings) -> None:
+    """Ask Postgres once, so that a process that cannot serve says so and ends before it listens.
+
+    Raises:
+        SomaError: ``database_unavailable``.
+    """
+    for url in (settings.postgres_app_url, settings.postgres_system_url):
+        database = await Database.open(url.get_secret_value(), pool_size=1)
+        await database.close()

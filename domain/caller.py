@@ -1,0 +1,24 @@
+"""Who asks: what a verified token says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A person or program, acting for one tenant.
+
+    Attributes:
+        user_id: the token's ``sub``.
+        tenant_id: the tenant acted for; the token's own, or with ``tenant:any`` the one that X-Tenant-ID names.
+        capabilities: as the token lists them; ask with :func:`somagent.domain.capabilities.holds`.
+        jti: the token's id.
+        exp: when the token ends, in seconds since the epoch.
+    """
+
+    user_id: str
+    tenant_id: str
+    capabilities: frozenset[str]
+    jti: str
+    exp: int

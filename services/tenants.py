@@ -1,0 +1,45 @@
+"""Making tenants and users where they are missing."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from somagent.adapters.postgres.database import Database
+from somagent.domain.names import checked_tenant_id, checked_user_id
+
+DAILY_TOKENS = 1_000_000
+"""What a new tenant may spend in a UTC day."""
+
+_ADD_TENANT = text(
+    "INSERT INTO tenants (id, name, daily_tokens) VALUES (:tenant, :tenant, :tokens) "
+    "ON CONFLICT DO NOTHING RETURNING true"
+)
+_ADD_USER = text("INSERT INTO users (tenant_id, id) VALUES (:tenant, :user) ON CONFLICT DO NOTHING")
+
+
+async def ensure_tenant(system_db: Database, tenant_id: str) -> bool:
+    """Make a tenant with everything that a new one has; leave an existing one as it is. Answers whether it is new.
+
+    Raises:
+        SomaError: ``validation_failed`` for a name that cannot be; ``database_unavailable``.
+    """
+    checked_tenant_id(tenant_id)
+    async with system_db.system() as session:
+        return await _add_tenant(session, tenant_id)
+
+
+async def ensure_user(system_db: Database, tenant_id: str, user_id: str) -> None:
+    """Make a user of an existing tenant where it is missing.
+
+    Raises:
+        SomaError: ``validation_failed`` for a name that cannot be; ``database_unavailable``.
+    """
+    checked_user_id(user_id)
+    async with system_db.system() as session:
+        await session.execute(_ADD_USER, {"tenant": tenant_id, "user": user_id})
+
+
+async def _add_tenant(session: AsyncSession, tenant_id: str) -> bool:
+    added = await session.execute(_ADD_TENANT, {"tenant": tenant_id, "tokens": DAILY_TOKENS})
+    return added.scalar() is not None
