@@ -49,7 +49,7 @@ def part(layout: Layout, found: Found, owner_password: str) -> Part:
     user = _system_user()
     if user is not None:
         _let_pass(layout.root, found.path)
-    _stop_leftover(layout.postgres)
+    _stop_leftover(layout)
     if not (layout.postgres / "PG_VERSION").exists():
         _make_cluster(layout, found, owner_password, user)
     if user is not None:
@@ -133,19 +133,21 @@ def _run(command: list[str], user: str | None, doing: str) -> None:
     raise SomaError(Code.PART_FAILED, f"Postgres: {doing} failed: {done.stderr.strip()[-500:]}")
 
 
-def _stop_leftover(cluster: Path) -> None:
+def _stop_leftover(layout: Layout) -> None:
     """Ends what a killed supervisor left on this cluster: a server in order, the processes of a dead server at once.
 
-    Also clears the pid file, since Postgres would take any living process with that number for its predecessor.
+    Also clears the lock files, since Postgres would take any process with that number, even a zombie, for its
+    predecessor.
     """
-    pid_file = cluster / "postmaster.pid"
+    pid_file = layout.postgres / "postmaster.pid"
     try:
         recorded = int(pid_file.read_text().split()[0])
     except (FileNotFoundError, ValueError, IndexError):
         return
-    for process in sorted(_processes_in(cluster), key=lambda found: found.pid != recorded):
+    for process in sorted(_processes_in(layout.postgres), key=lambda found: found.pid != recorded):
         end(process, signal.SIGINT if process.pid == recorded else signal.SIGQUIT, 30.0)
-    pid_file.unlink(missing_ok=True)
+    for lock in (pid_file, layout.socket_dir / ".s.PGSQL.5432.lock", layout.socket_dir / ".s.PGSQL.5432"):
+        lock.unlink(missing_ok=True)
 
 
 def _processes_in(cluster: Path) -> list[psutil.Process]:
