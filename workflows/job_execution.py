@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from somagent.domain.capsules.plan import Schedule
+    from somagent.domain.capsules.schedule import Schedule
     from somagent.domain.errors import Code
     from somagent.domain.messages.jobs import (
         ApprovalDecision,

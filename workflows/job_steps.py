@@ -146,19 +146,15 @@ class StepsInFlight:
     async def _activity(self, step: PlannedStep, concludes: bool) -> WorkResult:
         self.past_first_task = True
         argument = self._argument_for((step.id,), concludes)
-        method, queue, heartbeat, margin = {
-            Weight.HEAVY: (ports.StepActivities.run_step, ports.ACTIVITY_QUEUE, ports.HEARTBEAT, 30),
-            Weight.SANDBOXED: (ports.SandboxedActivities.run_sandboxed_step, ports.TOOL_QUEUE, ports.HEARTBEAT, 30),
-            # A request waits in the queue for as long as others are before it, so its time is mostly that.
-            Weight.SLM: (ports.ModelActivities.request_completion, ports.SLM_QUEUE, None, 3600),
-        }[step.weight]
+        road = ports.ROADS[step.weight]
         try:
-            return await workflow.execute_activity_method(
-                method,
+            return await workflow.execute_activity(
+                road.activity,
                 argument,
-                task_queue=queue,
-                start_to_close_timeout=timedelta(seconds=step.timeout_seconds + margin),
-                heartbeat_timeout=heartbeat,
+                result_type=WorkResult,
+                task_queue=road.queue,
+                start_to_close_timeout=timedelta(seconds=step.timeout_seconds) + road.margin,
+                heartbeat_timeout=road.heartbeat,
                 retry_policy=ports.retry_every(step.backoff_seconds),
                 summary=f"{step.id}: {step.summary}",
             )

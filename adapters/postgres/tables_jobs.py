@@ -77,6 +77,7 @@ class JobStep(Base):
     action: Mapped[str]
     status: Mapped[str]
     attempt: Mapped[int] = mapped_column(Integer, server_default=sql("1"))
+    attempt_base: Mapped[int] = mapped_column(Integer, server_default=sql("0"))
     output: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     verdict: Mapped[dict[str, Any] | None] = mapped_column(JSONB)

@@ -44,6 +44,40 @@ class FilesListOutput(Model):
     entries: list[FileEntry]
 
 
+class FilesReadAllParams(Model):
+    """Every text file at or below ``path`` whose path or name matches ``pattern`` (``*.md``), up to ``max_bytes``.
+
+    Files are taken in the order of their paths. One that is no text, or no longer fits, is left out and named.
+    """
+
+    path: Path = "."
+    pattern: Annotated[str, Field(min_length=1, max_length=400)] = "*"
+    max_bytes: Annotated[int, Field(ge=1, le=5 * 1024 * 1024)] = 1024 * 1024
+
+
+class Document(Model):
+    """A text and where it comes from; sizes in bytes of UTF-8."""
+
+    path: Path
+    content: str
+    bytes: int = 0
+    sha256: str = ""
+
+
+class LeftOutFile(Model):
+    path: str
+    reason: str
+
+
+class FilesReadAllOutput(Model):
+    """``text`` is every document under a heading with its path, for a model to read."""
+
+    documents: list[Document]
+    text: str
+    count: int
+    left_out: list[LeftOutFile]
+
+
 class TextTemplateParams(Model):
     """``template`` is Jinja in an immutable sandbox; ``values`` are the names it can use."""
 

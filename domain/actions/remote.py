@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
+from somagent.domain.actions.local import Document
 from somagent.domain.model import JsonObject, Model
 
 Namespace = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
@@ -57,6 +58,26 @@ class RememberParams(Model):
 class RememberOutput(Model):
     memory_id: str
     key: str
+
+
+class RememberAllParams(Model):
+    """Remembers documents in pieces of about ``chunk_size`` characters, cut between paragraphs and sentences.
+
+    Piece ``n`` (from 1) of a document has the key ``PATH#n``, so that remembering it again replaces it.
+    """
+
+    documents: Annotated[list[Document], Field(max_length=10_000)]
+    namespace: Namespace | None = None
+    tags: list[str] = Field(default_factory=list, max_length=64)
+    chunk_size: Annotated[int, Field(ge=200, le=20_000)] = 1200
+
+
+class RememberAllOutput(Model):
+    """``count`` is the number of pieces; ``keys`` and ``memory_ids`` are theirs, in order."""
+
+    count: int
+    memory_ids: list[str]
+    keys: list[str]
 
 
 class RecallParams(Model):

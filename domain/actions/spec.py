@@ -40,6 +40,7 @@ class ActionSpec:
         effect: whether it changes anything outside the step's own record; only these need a policy verdict.
         outbound: whether it leaves the machine, and so counts against the rate limit of its adapter.
         risk: the manifest's risk in [0, 1], used by the policy score where the caller gives none.
+        compensated: whether its effect is undone when the job fails or is cancelled.
         open_output: whether the output holds fields beyond those of ``output`` (a child's outputs).
     """
 
@@ -56,6 +57,7 @@ class ActionSpec:
     default_timeout_seconds: float = 60.0
     review_warning: bool = False
     open_output: bool = False
+    compensated: bool = False
 
     @property
     def adapter(self) -> str:

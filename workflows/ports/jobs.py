@@ -7,11 +7,13 @@ left for Temporal to retry is our own trouble (a worker gone, Postgres away), an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import activity
 from temporalio.common import RetryPolicy
 
+from somagent.domain.actions import Weight
 from somagent.domain.messages.jobs import (
     ApprovalDecision,
     ApprovalOpened,
@@ -51,6 +53,24 @@ def retry_every(backoff_seconds: float) -> RetryPolicy:
     """The capsule's own back-off, doubled each time up to ten minutes; the activity itself says when to give up."""
     initial = timedelta(seconds=max(backoff_seconds, 0.2))
     return RetryPolicy(initial_interval=initial, backoff_coefficient=2.0, maximum_interval=timedelta(minutes=10))
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """How a single step of some weight reaches its worker. ``margin`` is added to the step's own time limit."""
+
+    activity: str
+    queue: str
+    heartbeat: timedelta | None
+    margin: timedelta
+
+
+ROADS: dict[Weight, Road] = {
+    Weight.HEAVY: Road(RUN_STEP, ACTIVITY_QUEUE, HEARTBEAT, timedelta(seconds=30)),
+    Weight.SANDBOXED: Road(RUN_SANDBOXED_STEP, TOOL_QUEUE, HEARTBEAT, timedelta(seconds=30)),
+    # A request waits in the queue while others are before it, and nobody can heartbeat for it there.
+    Weight.SLM: Road(REQUEST_COMPLETION, SLM_QUEUE, None, timedelta(hours=1)),
+}
 
 
 class JobActivities(ABC):

@@ -1,0 +1,1 @@
+"""Jobs: making, working, controlling and reading them."""

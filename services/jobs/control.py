@@ -1,0 +1,225 @@
+"""What people do to a job: cancel, pause, resume, retry, another budget.
+
+Each act changes the row and orders the workflow to be told, in one transaction; the workflow reads the row.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+
+from somagent.adapters.postgres.database import TenantConnection
+from somagent.domain.errors import Code, SomaError
+from somagent.domain.messages.jobs import JobArgument
+from somagent.domain.messages.orders import SignalOrder, WorkflowOrder
+from somagent.services.installed import InstalledCapsule, frozen_capsule
+from somagent.services.jobs.submission import order_for
+from somagent.services.starter import Recorded, record
+
+_ACTIVE = "status IN ('queued', 'running', 'waiting', 'paused')"
+
+# A job that no worker has taken up yet is cancelled on the spot: its workflow finds it ended.
+_CANCEL = f"""
+WITH job AS (
+  UPDATE jobs SET cancel_requested = true, event_seq = event_seq + 1,
+    status = CASE WHEN started_at IS NULL THEN 'cancelled' ELSE status END,
+    finished_at = CASE WHEN started_at IS NULL THEN clock_timestamp() END,
+    error = CASE WHEN started_at IS NULL
+      THEN jsonb_build_object('code', 'cancelled', 'detail', 'The job was cancelled.') ELSE error END
+  WHERE id = $1 AND {_ACTIVE} RETURNING id, tenant_id, workflow_id, event_seq, status
+), event AS (
+  INSERT INTO job_events (job_id, seq, tenant_id, type, data)
+  SELECT id, event_seq, tenant_id, CASE status WHEN 'cancelled' THEN 'job.cancelled' ELSE 'job.cancel_requested' END,
+    '{{}}' FROM job
+) SELECT tenant_id, workflow_id FROM job
+"""  # noqa: S608 - a constant of ours
+_PAUSE = f"""
+WITH job AS (
+  UPDATE jobs SET pause_requested = true, status = 'paused', event_seq = event_seq + 1
+  WHERE id = $1 AND {_ACTIVE} AND NOT pause_requested RETURNING id, tenant_id, workflow_id, event_seq
+), event AS (
+  INSERT INTO job_events (job_id, seq, tenant_id, type, data) SELECT id, event_seq, tenant_id, 'job.paused', '{{}}'
+  FROM job
+) SELECT tenant_id, workflow_id FROM job
+"""  # noqa: S608 - a constant of ours
+_RESUME = """
+WITH job AS (
+  UPDATE jobs j SET pause_requested = false, event_seq = event_seq + 1,
+    status = CASE WHEN started_at IS NULL THEN 'queued'
+      WHEN EXISTS (SELECT 1 FROM job_steps s WHERE s.job_id = j.id AND s.status = 'waiting') THEN 'waiting'
+      ELSE 'running' END
+  WHERE id = $1 AND pause_requested AND status = 'paused' RETURNING id, tenant_id, workflow_id, event_seq
+), event AS (
+  INSERT INTO job_events (job_id, seq, tenant_id, type, data) SELECT id, event_seq, tenant_id, 'job.resumed', '{}'
+  FROM job
+) SELECT tenant_id, workflow_id FROM job
+"""
+_BUDGET = f"""
+WITH job AS (
+  UPDATE jobs SET budget_tokens = $2, event_seq = event_seq + 1
+  WHERE id = $1 AND {_ACTIVE} AND $2 >= spent_tokens + reserved_tokens
+  RETURNING id, tenant_id, workflow_id, event_seq
+), event AS (
+  INSERT INTO job_events (job_id, seq, tenant_id, type, data)
+  SELECT id, event_seq, tenant_id, 'job.budget_changed', jsonb_build_object('budget_tokens', $2::bigint) FROM job
+) SELECT tenant_id, workflow_id FROM job
+"""  # noqa: S608 - a constant of ours
+_REOPEN = """
+WITH job AS (
+  UPDATE jobs SET status = 'queued', epoch = epoch + 1, error = NULL, finished_at = NULL, cancel_requested = false,
+    pause_requested = false, event_seq = event_seq + 1,
+    deadline = CASE WHEN deadline IS NULL THEN NULL ELSE clock_timestamp() + (deadline - created_at) END
+  WHERE id = $1 AND status IN ('failed', 'cancelled') RETURNING id, tenant_id, event_seq, epoch
+), event AS (
+  INSERT INTO job_events (job_id, seq, tenant_id, type, data) SELECT id, event_seq, tenant_id, 'job.retried', '{}'
+  FROM job
+), undone AS (
+  DELETE FROM job_steps WHERE job_id = (SELECT id FROM job) AND compensated_at IS NOT NULL RETURNING step_id
+), failed AS (
+  UPDATE job_steps SET status = 'pending', attempt_base = attempt, finished_at = NULL
+  WHERE job_id = (SELECT id FROM job) AND status NOT IN ('completed', 'skipped')
+)
+SELECT 1
+"""
+
+
+async def cancel(connection: TenantConnection, job_id: UUID) -> Recorded:
+    """Stop a job; its compensations run.
+
+    Raises:
+        SomaError: ``not_found`` or ``job_not_active``.
+    """
+    row = await connection.fetchrow(_CANCEL, job_id)
+    if row is None:
+        raise await _why_not(connection, job_id, "cancelled")
+    order = SignalOrder(kind="workflow.cancel", tenant_id=row["tenant_id"], workflow_id=row["workflow_id"])
+    return await record(connection, order)
+
+
+async def pause(connection: TenantConnection, job_id: UUID) -> None:
+    """Let the running step finish and begin no other. Pausing a paused job changes nothing.
+
+    Raises:
+        SomaError: ``not_found`` or ``job_not_active``.
+    """
+    if await connection.fetchrow(_PAUSE, job_id) is None:
+        status = await _status(connection, job_id)
+        if status != "paused":
+            raise await _why_not(connection, job_id, "paused")
+
+
+async def resume(connection: TenantConnection, job_id: UUID) -> Recorded:
+    """Go on with a paused job.
+
+    Raises:
+        SomaError: ``not_found`` or ``job_not_paused``.
+    """
+    row = await connection.fetchrow(_RESUME, job_id)
+    if row is None:
+        status = await _status(connection, job_id)
+        raise SomaError(Code.JOB_NOT_PAUSED, f"The job is {status}; only a paused job can be resumed.")
+    return await _wake(connection, row)
+
+
+async def set_budget(connection: TenantConnection, job_id: UUID, budget_tokens: int) -> Recorded:
+    """Give a job another budget; one that waited for it goes on.
+
+    Raises:
+        SomaError: ``not_found``, ``job_not_active`` or ``budget_too_low``.
+    """
+    row = await connection.fetchrow(_BUDGET, job_id, budget_tokens)
+    if row is None:
+        used = await connection.fetchval(
+            f"SELECT spent_tokens + reserved_tokens FROM jobs WHERE id = $1 AND {_ACTIVE}",  # noqa: S608
+            job_id,
+        )
+        if used is None:
+            raise await _why_not(connection, job_id, "given another budget")
+        raise SomaError(
+            Code.BUDGET_TOO_LOW, f"The job has spent or reserved {used:,} tokens; its budget cannot be below that."
+        )
+    return await _wake(connection, row)
+
+
+async def retry(connection: TenantConnection, job_id: UUID) -> Recorded:
+    """Go on with a failed or cancelled job at the steps that are not done.
+
+    Raises:
+        SomaError: ``not_found``, ``job_not_retryable`` or ``capsule_recalled``.
+    """
+    job = await connection.fetchrow(
+        "SELECT j.*, j.inputs::text AS inputs_text, i.status AS installation_status FROM jobs j "
+        "LEFT JOIN installations i ON i.id = j.installation_id WHERE j.id = $1 FOR UPDATE OF j",
+        job_id,
+    )
+    if job is None:
+        raise _not_found()
+    if job["status"] not in ("failed", "cancelled") or job["parent_job_id"] is not None:
+        hint = "retry its parent job" if job["parent_job_id"] else "only a failed or cancelled job can be retried"
+        raise SomaError(Code.JOB_NOT_RETRYABLE, f"The job is {job['status']}; {hint}.")
+    if job["installation_status"] == "quarantined":
+        raise SomaError(Code.CAPSULE_RECALLED, "The job's capsule was recalled; it does not run any more.")
+    epoch = await reopen(connection, job_id)
+    return await record(connection, await _order_again(connection, job, epoch), delay=timedelta(seconds=3))
+
+
+async def reopen(connection: asyncpg.Connection, job_id: UUID) -> int:
+    """Make a failed or cancelled job ready for another run; its new epoch."""
+    await connection.execute(_REOPEN, job_id)
+    steps = await connection.fetchval(
+        "SELECT count(*) FROM job_steps WHERE job_id = $1 AND status IN ('completed', 'skipped')", job_id
+    )
+    return int(
+        await connection.fetchval("UPDATE jobs SET steps_done = $2 WHERE id = $1 RETURNING epoch", job_id, steps)
+    )
+
+
+async def _order_again(connection: TenantConnection, job: asyncpg.Record, epoch: int) -> WorkflowOrder:
+    frozen = await frozen_capsule(connection, job["installation_id"])
+    if frozen is None:
+        raise SomaError(Code.CAPSULE_NOT_INSTALLED, "The job's installation is gone; submit the job anew.")
+    rows = await connection.fetch(
+        "SELECT step_id FROM job_steps WHERE job_id = $1 AND status IN ('completed', 'skipped')", job["id"]
+    )
+    deadline = await connection.fetchval("SELECT deadline FROM jobs WHERE id = $1", job["id"])
+    argument = JobArgument(
+        job_id=str(job["id"]),
+        tenant_id=job["tenant_id"],
+        plan=frozen.plan,
+        epoch=epoch,
+        settled=tuple(sorted(row["step_id"] for row in rows)),
+        deadline=deadline,
+    )
+    capsule = InstalledCapsule(
+        installation_id=job["installation_id"],
+        capsule_id=job["capsule_id"],
+        version=job["capsule_version"],
+        status="installed",
+        definition=frozen.definition,
+        plan=frozen.plan,
+        budget_tokens=job["budget_tokens"],
+    )
+    return order_for(argument, capsule, job["priority"], {}, retry=True)
+
+
+async def _wake(connection: asyncpg.Connection, row: asyncpg.Record) -> Recorded:
+    order = SignalOrder(tenant_id=row["tenant_id"], workflow_id=row["workflow_id"], signal="wake")
+    return await record(connection, order)
+
+
+async def _status(connection: asyncpg.Connection, job_id: UUID) -> str:
+    status = await connection.fetchval("SELECT status FROM jobs WHERE id = $1", job_id)
+    if status is None:
+        raise _not_found()
+    return str(status)
+
+
+async def _why_not(connection: asyncpg.Connection, job_id: UUID, done: str) -> SomaError:
+    status = await _status(connection, job_id)
+    return SomaError(Code.JOB_NOT_ACTIVE, f"The job is {status} and cannot be {done} any more.")
+
+
+def _not_found() -> SomaError:
+    return SomaError(Code.NOT_FOUND, "There is no such job.")

@@ -1,0 +1,259 @@
+"""Steps that ask a model: reserve, record, publish; and, when the answer comes, settle.
+
+The request's id is ``{job}:{step}``, the same over attempts. Its answer is stored under it in the transaction that
+settles the step, so a request that is delivered twice is answered once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, JsonValue
+
+from somagent.adapters.postgres.database import Database, TenantConnection
+from somagent.adapters.queue.port import Queue
+from somagent.domain.actions.remote import ChatMessage, SlmCompleteParams, SlmEmbedParams, SlmRole
+from somagent.domain.capsules.definition import CapsuleDefinition
+from somagent.domain.errors import Code, SomaError
+from somagent.domain.messages.jobs import Failure, WorkArgument, WorkOutcome, WorkResult
+from somagent.domain.slm.messages import REQUESTS, SlmMetadata, SlmParameters, SlmRequest, SlmResponse
+from somagent.domain.slm.tokens import estimate_tokens
+from somagent.services.budgets import release, reserve
+from somagent.services.jobs.approvals import require_approval
+from somagent.services.jobs.outcome import ended, job_outputs
+from somagent.services.jobs.preparation import is_skipped, prepare
+from somagent.services.jobs.store import Settled, StepRow, mark, settle
+from somagent.services.jobs.work import Work, step_failed, take_up
+from somagent.services.wakeups import Wakeups
+
+_STORE_REQUEST = """
+INSERT INTO slm_requests (request_id, tenant_id, job_id, step_id, role, request, status, reserved_tokens)
+VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, 'queued', $7)
+ON CONFLICT (request_id) DO UPDATE SET status = 'queued', request = excluded.request, response = NULL,
+  reserved_tokens = excluded.reserved_tokens, published_at = clock_timestamp(), finished_at = NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The request is in the queue: the activity ends when the consumer has the answer."""
+
+    request: SlmRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """Which activity of which workflow waits for the answer."""
+
+    workflow_id: str
+    activity_id: str
+    run_id: str
+
+
+class ModelSteps:
+    """Asks models for steps, and settles the steps from their answers."""
+
+    def __init__(self, database: Database, queue: Queue, wakeups: Wakeups) -> None:
+        self._database = database
+        self._queue = queue
+        self._wakeups = wakeups
+
+    async def request(self, argument: WorkArgument, waiter: Waiter) -> WorkResult | Waiting:
+        """Queue the step's request, unless its answer is there already.
+
+        Raises:
+            SomaError: the queue is away; nothing is lost by asking again.
+        """
+        async with self._database.connection(argument.tenant_id) as connection:
+            work, result = await take_up(connection, argument, waiter.run_id)
+            if work is None:
+                return result
+            step_id = argument.steps[0]
+            if step_id in work.job.settled:
+                return WorkResult(settled=(step_id,))
+            if work.job.pause_requested or work.job.cancel_requested:
+                return WorkResult(outcome=WorkOutcome.PAUSED)
+            try:
+                outcome = await self._record_request(connection, argument, work, waiter)
+            except SomaError as error:
+                return await step_failed(connection, work, step_id, error)
+        self._wakeups.job_changed(argument.job_id)
+        if isinstance(outcome, Waiting):
+            await self._queue.publish(REQUESTS, outcome.request.ordering_key, outcome.request.to_bytes())
+        return outcome
+
+    async def _record_request(
+        self, connection: TenantConnection, argument: WorkArgument, work: Work, waiter: Waiter
+    ) -> WorkResult | Waiting:
+        step, job = work.steps[argument.steps[0]], work.job
+        if is_skipped(step, job):
+            row = Settled(step.id, step.action, "skipped", job.attempt(step.id), None, started_at=datetime.now(UTC))
+            if await settle(connection, job.job_id, job.epoch, row) is None:
+                return await ended(connection, job.job_id)
+            return WorkResult(settled=(step.id,))
+        prepared = prepare(step, job)
+        tokens = worst_case_tokens(prepared.params, work.definition)
+        if step.requires_approval:
+            await require_approval(connection, job, step, prepared.arguments, work.definition)
+        request = build_request(argument, work, prepared.params, waiter)
+        async with connection.transaction():
+            # A repeat after a crash must not reserve twice.
+            await release(connection, request.request_id)
+            if not await reserve(connection, job.tenant_id, job.job_id, tokens):
+                exhausted = Failure(
+                    code=Code.BUDGET_EXHAUSTED,
+                    detail=f"Step `{step.id}` may take {tokens:,} tokens; the job's or the tenant's budget has not so "
+                    "many left. Raise the job's budget, or cancel it.",
+                    step_id=step.id,
+                )
+                await mark(
+                    connection, job.job_id, job.epoch, step.id, step.action, "waiting", job.attempt(step.id) - 1,
+                    job_error=exhausted,
+                )  # fmt: skip
+                return WorkResult(outcome=WorkOutcome.EXHAUSTED, failure=exhausted)
+            await connection.execute(
+                _STORE_REQUEST, request.request_id, job.tenant_id, UUID(job.job_id), step.id, request.role.value,
+                request.to_bytes().decode(), tokens,
+            )  # fmt: skip
+            attempt = job.attempt(step.id)
+            if await mark(connection, job.job_id, job.epoch, step.id, step.action, "running", attempt) is None:
+                raise SomaError(Code.JOB_FENCED, "The job has ended meanwhile.")
+        return Waiting(request)
+
+    async def settle_answer(self, request: SlmRequest, response: SlmResponse) -> WorkResult:
+        """Store an answer and settle the step that asked, in one transaction; a repeat changes nothing."""
+        argument = waiting_work(request)
+        async with self._database.connection(request.tenant) as connection, connection.transaction():
+            row = await connection.fetchrow(
+                "SELECT status FROM slm_requests WHERE request_id = $1 FOR UPDATE", request.request_id
+            )
+            if row is None or row["status"] not in ("queued", "running"):
+                return await _standing(connection, argument)
+            used = response.metrics.total_tokens
+            await release(connection, request.request_id, spent=used, cost=response.metrics.cost)
+            await connection.execute(
+                "UPDATE slm_requests SET status = $2, response = $3::text::jsonb, finished_at = clock_timestamp() "
+                "WHERE request_id = $1",
+                request.request_id,
+                "failed" if response.error else "completed",
+                response.model_dump_json(),
+            )
+            if argument is None:
+                return WorkResult()
+            result = await self._settle_step(connection, argument, response)
+        self._wakeups.job_changed(argument.job_id)
+        return result
+
+    async def _settle_step(
+        self, connection: TenantConnection, argument: WorkArgument, response: SlmResponse
+    ) -> WorkResult:
+        work, result = await take_up(connection, argument, run_id=None)
+        if work is None:
+            return result
+        step_id = argument.steps[0]
+        step, job = work.steps[step_id], work.job
+        if step_id in job.settled:
+            return WorkResult(settled=(step_id,))
+        if response.error is not None:
+            error = SomaError(Code(response.error.code), response.error.detail, retry_after=response.error.retry_after)
+            return await step_failed(connection, work, step_id, error, retryable=response.error.retryable)
+        output: JsonValue = orjson.loads(response.to_output().model_dump_json(by_alias=True))
+        attempt = job.attempt(step_id)
+        job.steps[step_id] = StepRow("completed", attempt, output)
+        outputs = job_outputs(work.definition, job) if argument.concludes else None
+        row = Settled(step_id, step.action, "completed", attempt, output, outputs=outputs)
+        if await settle(connection, job.job_id, job.epoch, row) is None:
+            return await ended(connection, job.job_id, settled=(step_id,))
+        return WorkResult(settled=(step_id,), concluded=argument.concludes)
+
+
+async def _standing(connection: TenantConnection, argument: WorkArgument | None) -> WorkResult:
+    """How the step stands whose answer was stored by an earlier delivery."""
+    if argument is None:
+        return WorkResult()
+    row = await connection.fetchrow(
+        "SELECT j.status AS job, s.status AS step, s.error->>'code' AS code, s.error->>'detail' AS detail "
+        "FROM jobs j LEFT JOIN job_steps s ON s.job_id = j.id AND s.step_id = $2 WHERE j.id = $1",
+        UUID(argument.job_id),
+        argument.steps[0],
+    )
+    if row is None:
+        return WorkResult(outcome=WorkOutcome.ENDED)
+    if row["step"] in ("completed", "skipped"):
+        return WorkResult(settled=argument.steps, concluded=row["job"] == "completed")
+    failure = Failure(code=row["code"] or Code.SLM_FAILED, detail=row["detail"] or "", step_id=argument.steps[0])
+    if row["step"] == "failed":
+        return WorkResult(outcome=WorkOutcome.FAILED, failure=failure)
+    return WorkResult(outcome=WorkOutcome.RETRY, failure=failure, retry_after_seconds=1.0)
+
+
+def build_request(argument: WorkArgument, work: Work, params: BaseModel, waiter: Waiter) -> SlmRequest:
+    """The queue's message for a step."""
+    job, step_id = work.job, argument.steps[0]
+    metadata = SlmMetadata.model_validate(
+        {
+            "job_id": job.job_id,
+            "step_id": step_id,
+            "workflow_id": waiter.workflow_id,
+            "activity_id": waiter.activity_id,
+            "capsule_id": job.capsule_id,
+            "user_id": job.submitted_by,
+            "epoch": argument.epoch,
+            "concludes": argument.concludes,
+        }
+    )
+    common = {
+        "request_id": f"{job.job_id}:{step_id}",
+        "tenant": job.tenant_id,
+        "session_id": str(job.session_id) if job.session_id else None,
+        "metadata": metadata,
+        "timestamp": datetime.now(UTC).isoformat(),
+    }
+    if isinstance(params, SlmEmbedParams):
+        return SlmRequest.model_validate(
+            {**common, "role": SlmRole.EMBEDDINGS, "kind": "embed", "input": list(params.input)}
+        )
+    if not isinstance(params, SlmCompleteParams):
+        raise SomaError(Code.INTERNAL_ERROR, f"No model action takes {type(params).__name__}.")
+    parameters = SlmParameters(max_tokens=params.max_tokens, temperature=params.temperature, schema_=params.schema_)
+    return SlmRequest.model_validate(
+        {**common, "role": params.role, "messages": messages_of(params, work.definition), "parameters": parameters}
+    )
+
+
+def messages_of(params: SlmCompleteParams, definition: CapsuleDefinition) -> list[ChatMessage]:
+    """The conversation: the capsule's persona first, then what the step says."""
+    asked = params.messages or [ChatMessage(role="user", content=params.prompt or "")]
+    persona = definition.persona
+    if persona is None or not persona.system_prompt:
+        return list(asked)
+    traits = f"\nYou are {', '.join(persona.traits)}." if persona.traits else ""
+    return [ChatMessage(role="system", content=persona.system_prompt + traits), *asked]
+
+
+def worst_case_tokens(params: BaseModel, definition: CapsuleDefinition) -> int:
+    """What one call may use at most: the prompt as estimated, and every token it may answer with."""
+    if isinstance(params, SlmEmbedParams):
+        return sum(estimate_tokens(text) for text in params.input)
+    if isinstance(params, SlmCompleteParams):
+        prompt = sum(estimate_tokens(message.content) for message in messages_of(params, definition))
+        return prompt + params.max_tokens
+    return 0
+
+
+def waiting_work(request: SlmRequest) -> WorkArgument | None:
+    """The work that waits for a request's answer; None for a request that no job made."""
+    metadata = request.metadata
+    if metadata.job_id is None or metadata.step_id is None:
+        return None
+    extra = metadata.model_extra or {}
+    return WorkArgument(
+        job_id=metadata.job_id,
+        tenant_id=request.tenant,
+        epoch=int(extra.get("epoch", 0)),
+        steps=(metadata.step_id,),
+        concludes=bool(extra.get("concludes", False)),
+    )

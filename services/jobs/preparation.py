@@ -1,0 +1,106 @@
+"""From a step's definition to an act: condition, references, parameters, verdict, and the digest people approve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from somagent.domain.actions import ActionSpec, action
+from somagent.domain.canonical import sha256_hex
+from somagent.domain.capsules.conditions import evaluate
+from somagent.domain.capsules.definition import CapsuleDefinition, Step
+from somagent.domain.capsules.stepparams import resolve_params
+from somagent.domain.capsules.uses import referenced_steps
+from somagent.domain.errors import Code, Fault, SomaError
+from somagent.domain.policy.constitution import DEFAULT, Constitution
+from somagent.domain.policy.scoring import Signals, Verdict, judge
+from somagent.services.jobs.store import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A step ready to run. ``params`` is the action's model; ``arguments`` the same as JSON."""
+
+    spec: ActionSpec
+    params: BaseModel
+    arguments: JsonValue
+    verdict: Verdict | None
+
+    @property
+    def verdict_json(self) -> JsonValue:
+        """The verdict as it is recorded with the step."""
+        return None if self.verdict is None else self.verdict.model_dump(mode="json")
+
+
+def is_skipped(step: Step, job: JobState) -> bool:
+    """Whether the step is left out: its condition does not hold, or it needs the output of one that was left out.
+
+    Raises:
+        SomaError: ``condition_invalid``.
+    """
+    if job.skipped and not job.skipped.isdisjoint(referenced_steps(step.action, step.params)):
+        return True
+    return step.when is not None and not evaluate(step.when, job.inputs, job.outputs, job.skipped)
+
+
+def prepare(step: Step, job: JobState, *, tokens_required: int = 0, constitution: Constitution = DEFAULT) -> Prepared:
+    """Resolve the step's parameters and ask for the verdict.
+
+    Raises:
+        SomaError: ``reference_unresolved``, ``params_invalid``, or ``policy_refused`` with the score.
+    """
+    spec = action(step.action)
+    arguments = resolve_arguments(step, job)
+    try:
+        params = spec.params.model_validate(arguments)
+    except ValidationError as error:
+        raise invalid_params(step.id, error) from error
+    verdict = _verdict(spec, job, tokens_required, constitution) if spec.effect else None
+    if verdict is not None and not verdict.allowed:
+        raise SomaError(
+            Code.POLICY_REFUSED,
+            f"Policy refused `{spec.name}` in step `{step.id}`: score {verdict.score:.3f} is below the threshold "
+            f"{verdict.threshold}. Lower its risk or cost, or have the constitution changed.",
+        )
+    return Prepared(spec, params, arguments, verdict)
+
+
+def resolve_arguments(step: Step, job: JobState) -> JsonValue:
+    """The step's parameters with every reference replaced by its value."""
+    return resolve_params(step.action, step.params, job.inputs, job.outputs, job.skipped)
+
+
+def approval_digest(
+    step: Step, arguments: JsonValue, definition: CapsuleDefinition, constitution: Constitution = DEFAULT
+) -> str:
+    """SHA-256 over what will run: action, arguments, capsule and constitution. Any change of them changes it."""
+    return sha256_hex(
+        {
+            "step": step.id,
+            "action": step.action,
+            "arguments": arguments,
+            "capsule": sha256_hex(definition.model_dump(mode="json", by_alias=True)),
+            "constitution": constitution.content_hash,
+        }
+    )
+
+
+def invalid_params(step_id: str, error: ValidationError) -> SomaError:
+    """All faults of a step's resolved parameters."""
+    faults = [
+        Fault(path=f"steps.{step_id}.params." + ".".join(map(str, e["loc"])), code=e["type"], detail=e["msg"])
+        for e in error.errors(include_url=False, include_input=False)
+    ]
+    words = "; ".join(f"{fault.path}: {fault.detail}" for fault in faults[:5])
+    return SomaError(Code.PARAMS_INVALID, f"The parameters of step `{step_id}` do not fit: {words}.", errors=faults)
+
+
+def _verdict(spec: ActionSpec, job: JobState, tokens_required: int, constitution: Constitution) -> Verdict:
+    remaining = max(0, job.budget_tokens - job.committed_tokens)
+    signals = Signals(
+        risk=spec.risk,
+        budget_required=float(tokens_required) if tokens_required else None,
+        budget_remaining=float(remaining) if tokens_required else None,
+    )
+    return judge(signals, constitution)
