@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from somagent.adapters.egress import EgressRules
 from somagent.adapters.settings import Settings
 from somagent.adapters.tools.files import FilesTool
+from somagent.adapters.tools.http import HttpTool
 from somagent.adapters.tools.port import Tool, ToolContext
 from somagent.adapters.tools.text import TextTool
 from somagent.domain.errors import Code, SomaError
@@ -15,9 +17,12 @@ class ToolRegistry:
     """The tools of one process. Close it before the process ends."""
 
     def __init__(self, settings: Settings) -> None:
+        rules = EgressRules(settings.egress_allow)
+        self._http = HttpTool(rules)
         self._tools: dict[str, Tool] = {
             "files": FilesTool(),
             "text": TextTool(),
+            "http": self._http,
         }
 
     async def execute(self, action: str, params: BaseModel, context: ToolContext) -> BaseModel:
@@ -34,3 +39,4 @@ class ToolRegistry:
 
     async def close(self) -> None:
         """Close connections that tools keep open."""
+        await self._http.close()
