@@ -73,7 +73,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         case 405:
             refusal = SomaError(Code.METHOD_NOT_ALLOWED, f"{request.method} is not possible on {request.url.path}.")
         case 400:
-            refusal = SomaError(Code.MALFORMED_JSON, "The body cannot be read. Send JSON in UTF-8.")
+            refusal = SomaError(Code.MALFORMED_BODY, "The body cannot be read. Send JSON in UTF-8.")
         case 413:
             refusal = SomaError(Code.BODY_TOO_LARGE, "The body is too large.")
         case _:

@@ -35,6 +35,7 @@ class Code(StrEnum):
 
     # the request
     MALFORMED_JSON = "malformed_json"
+    MALFORMED_BODY = "malformed_body"
     VALIDATION_FAILED = "validation_failed"
     INVALID_CURSOR = "invalid_cursor"
     BODY_TOO_LARGE = "body_too_large"
@@ -142,7 +143,10 @@ class Code(StrEnum):
 
 _C = Category
 _CATEGORIES: dict[Category, tuple[Code, ...]] = {
-    _C.MALFORMED: (Code.MALFORMED_JSON, Code.ATTESTATION_MISMATCH, Code.SIGNATURE_INVALID, Code.INVALID_CURSOR),
+    _C.MALFORMED: (
+        Code.MALFORMED_JSON, Code.MALFORMED_BODY, Code.ATTESTATION_MISMATCH, Code.SIGNATURE_INVALID,
+        Code.INVALID_CURSOR,
+    ),
     _C.INVALID: (
         Code.VALIDATION_FAILED, Code.IDEMPOTENCY_KEY_REUSED, Code.CAPSULE_INVALID, Code.UNKNOWN_TASK,
         Code.INPUT_INVALID, Code.CHILD_TOO_DEEP, Code.PARAMS_INVALID, Code.REFERENCE_UNRESOLVED, Code.CONDITION_INVALID,
