@@ -1,4 +1,4 @@
-"""files.write, files.read and files.list: text files in the places of :mod:`somagent.adapters.tools.workspace`."""
+"""files.write, files.read, files.read_all and files.list: text files in the places of :mod:`somagent.adapters.tools.workspace`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel
 
+from somagent.adapters.tools.documents import gather
 from somagent.adapters.tools.port import ToolContext
 from somagent.adapters.tools.workspace import (
     Place,
@@ -26,6 +27,8 @@ from somagent.domain.actions.local import (
     FileEntry,
     FilesListOutput,
     FilesListParams,
+    FilesReadAllOutput,
+    FilesReadAllParams,
     FilesReadOutput,
     FilesReadParams,
     FilesWriteOutput,
@@ -60,6 +63,8 @@ class FilesTool:
                 return read(context, params)
             case FilesListParams():
                 return await asyncio.to_thread(list_files, context, params)
+            case FilesReadAllParams():
+                return await asyncio.to_thread(read_all, context, params)
             case _:
                 raise SomaError(Code.PARAMS_INVALID, f"files has no action {verb!r}.")
 
@@ -116,6 +121,12 @@ def list_files(context: ToolContext, params: FilesListParams) -> FilesListOutput
                     )
                 entries.append(entry)
     return FilesListOutput(entries=sorted(entries, key=lambda entry: entry.path))
+
+
+def read_all(context: ToolContext, params: FilesReadAllParams) -> FilesReadAllOutput:
+    """Every text file at or below the path that matches; what cannot be read as text is named, not fatal."""
+    entries = list_files(context, FilesListParams(path=params.path)).entries
+    return gather(entries, lambda path: read(context, FilesReadParams(path=path)), params)
 
 
 def _encode(params: FilesWriteParams) -> bytes:
