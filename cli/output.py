@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import orjson
-from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 OutputFormat = Literal["table", "json"]
 
@@ -46,4 +47,4 @@ def show_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 def show_json(document: BaseModel) -> None:
     """A document for programs."""
-    print(orjson.dumps(document.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+    print(document.model_dump_json(indent=2))

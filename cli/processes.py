@@ -19,7 +19,7 @@ def serve(
     /,
     *,
     port: Port = None,
-    host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[str | None, Parameter(help="The address to listen on.")] = None,
 ) -> int:
     """Run the API with every service, or the service NAME alone."""
     from somagent.api.server import serve as serve_api  # the web framework, for this command only

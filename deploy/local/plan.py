@@ -61,7 +61,7 @@ class Plan:
 
     def own_processes(self) -> list[Part]:
         """The API and the workers."""
-        if importlib.util.find_spec("somagent.api.server") is None:
+        if importlib.util.find_spec("somagent.workers.main") is None:
             return []
         workers = [
             children.worker_part(role, self.options.ports[children.worker_name(role)], self.environment)

@@ -44,12 +44,13 @@ class PartState(Model):
 
 
 class StackState(Model):
-    """The whole stack; ``environment`` is what the children were given."""
+    """The whole stack; ``environment`` is what the children were given, ``postgres_owner_url`` what migrations were."""
 
     phase: Phase
     message: str = ""
     parts: list[PartState] = Field(default_factory=list)
     environment: dict[str, str] = Field(default_factory=dict)
+    postgres_owner_url: str = ""
 
     def part(self, name: str) -> PartState | None:
         """The part of that name."""

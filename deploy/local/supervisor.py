@@ -160,6 +160,7 @@ class Supervisor:
             message=message,
             parts=[own, *(plan.given_parts() if plan else []), *_with_ui(running, plan)],
             environment=plan.environment if plan else {},
+            postgres_owner_url=plan.addresses.postgres_owner if plan else "",
         )
         write_state(self._layout, state)
         return state
