@@ -47,6 +47,10 @@ class ModelServer:
         found: list[dict[str, Any]] = httpx.get(f"{self.root}/requests").json()
         return found
 
+    def most_at_once(self) -> int:
+        """How many requests it answered at the same time, at most."""
+        return int(httpx.get(f"{self.root}/load").json()["most"])
+
 
 def chat(content: str | None, *, usage: tuple[int, int] | None = (11, 7), model: str = "tiny-1") -> dict[str, Any]:
     """A script entry: a completion as servers give it."""

@@ -1,19 +1,22 @@
 """An OpenAI-compatible HTTP server that misbehaves on request: run as a process by ``model_server.py``.
 
 It answers the first of its script's entries that is left, one a request, and keeps each request for the test to read.
-``POST /script`` replaces the script, ``GET /requests`` gives what was asked.
+``POST /script`` replaces the script, ``GET /requests`` gives what was asked, ``GET /load`` how many asked at once.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 SCRIPT: list[dict[str, Any]] = []
 REQUESTS: list[dict[str, Any]] = []
+LOAD = {"now": 0, "most": 0}
+LOCK = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -24,6 +27,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/requests":
             self._send(200, json.dumps(REQUESTS).encode())
+        elif self.path == "/load":
+            self._send(200, json.dumps(LOAD).encode())
         else:
             self._play({"path": self.path})
 
@@ -39,7 +44,12 @@ class Handler(BaseHTTPRequestHandler):
     def _play(self, request: dict[str, Any]) -> None:
         REQUESTS.append(request)
         act = SCRIPT.pop(0) if len(SCRIPT) > 1 else SCRIPT[0]
+        with LOCK:
+            LOAD["now"] += 1
+            LOAD["most"] = max(LOAD.values())
         time.sleep(act.get("sleep", 0))
+        with LOCK:
+            LOAD["now"] -= 1
         body = act.get("body", "").encode()
         if act.get("bytes"):
             body = b'{"choices": [{"message": {"content": "' + b"x" * act["bytes"] + b'"}}]}'

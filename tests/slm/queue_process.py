@@ -1,6 +1,6 @@
 """A consumer in a process of its own, for tests that kill it: ``queue_process.py URL NAME HANDLING_SECONDS``.
 
-It notes in Redis what it begins (list ``begun``) and what it has handled (list ``handled``), each as NAME:VALUE:ATTEMPT.
+It notes in Redis what it begins (list ``begun``) and has handled (list ``handled``), each as NAME:VALUE:ATTEMPT.
 SIGTERM stops it gracefully.
 """
 
@@ -23,9 +23,9 @@ async def main(url: str, name: str, seconds: float) -> None:
 
     async def handle(delivery: Delivery) -> None:
         note = f"{name}:{delivery.value.decode()}:{delivery.attempt}"
-        await notes.rpush("begun", note)  # type: ignore[misc]
+        await notes.rpush("begun", note)
         await asyncio.sleep(seconds)
-        await notes.rpush("handled", note)  # type: ignore[misc]
+        await notes.rpush("handled", note)
 
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

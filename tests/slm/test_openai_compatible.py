@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ async def provider(model_server: ModelServer) -> AsyncIterator[OpenAICompatibleP
     await opened.close()
 
 
-async def refusal(provider: OpenAICompatibleProvider, **more: object) -> SomaError:
+async def refusal(provider: OpenAICompatibleProvider, **more: Any) -> SomaError:
     with pytest.raises(SomaError) as raised:
         await provider.complete(asked("Hello", SlmRole.DIALOGUE_REASONING, **more))
     assert "sk-secret-key" not in str(raised.value)

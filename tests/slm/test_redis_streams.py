@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -17,14 +19,9 @@ from somagent.adapters.queue.redis_streams import RedisStreams
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.slm.messages import DEAD, REQUESTS, RESPONSES, DeadLetter
 from somagent.tests.slm.redis_server import RedisServer
+from somagent.tests.slm.waiting import until
 
 GROUP = "group"
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager
@@ -40,7 +37,8 @@ async def consuming(
 
 
 async def dead_letters(redis: Redis) -> list[DeadLetter]:
-    return [DeadLetter.model_validate_json(fields[b"v"]) for _, fields in await redis.xrange(DEAD)]
+    entries = cast(list[tuple[bytes, dict[bytes, bytes]]], await redis.xrange(DEAD))
+    return [DeadLetter.model_validate_json(fields[b"v"]) for _, fields in entries]
 
 
 def empty(queue: RedisStreams) -> Callable[[], Awaitable[bool]]:
@@ -262,7 +260,7 @@ async def test_log_topics_are_trimmed(redis_server: RedisServer, redis: Redis) -
 
 
 @contextlib.contextmanager
-def consumer_process(server: RedisServer, name: str, seconds: float):  # type: ignore[no-untyped-def]
+def consumer_process(server: RedisServer, name: str, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
     script = Path(__file__).with_name("queue_process.py")
     process = subprocess.Popen([sys.executable, str(script), server.url, name, str(seconds)])
     try:
@@ -273,7 +271,7 @@ def consumer_process(server: RedisServer, name: str, seconds: float):  # type: i
 
 
 async def notes(redis: Redis, kind: str) -> list[list[str]]:
-    return [note.decode().split(":") for note in await redis.lrange(kind, 0, -1)]  # type: ignore[misc]
+    return [note.decode().split(":") for note in cast(list[bytes], await redis.lrange(kind, 0, -1))]
 
 
 async def test_killed_consumers_messages_are_taken_over(
@@ -302,7 +300,7 @@ async def test_message_that_kills_its_consumer_is_given_up(
     await queue.publish(REQUESTS, "key", b"poison")
     for attempt in range(1, MAX_DELIVERIES + 1):
         with consumer_process(redis_server, f"victim-{attempt}", 3600):
-            await until(lambda wanted=attempt: _count(redis, "begun", wanted))  # type: ignore[misc]
+            await until(functools.partial(_count, redis, "begun", attempt))
     with consumer_process(redis_server, "last", 0):
         await until(empty(queue))
     assert await notes(redis, "handled") == []
@@ -330,4 +328,4 @@ async def test_two_processes_share_and_stop_gracefully(
 
 
 async def _count(redis: Redis, kind: str, wanted: int) -> bool:
-    return int(await redis.llen(kind)) >= wanted  # type: ignore[misc]
+    return int(await redis.llen(kind)) >= wanted
