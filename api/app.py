@@ -18,6 +18,7 @@ from somagent.api.http_metrics import HttpMetrics
 from somagent.api.openapi import DESCRIPTION, build_openapi
 from somagent.api.services import COMMON, SERVICES
 from somagent.api.state import State, open_state
+from somagent.api.switchboard import Switchboard
 
 BODY_LIMITS: Mapping[str, int] = {"/v1/attachments": 50 * MIB + 64 * 1024}
 """Bytes: an attachment of 50 MiB and the multipart form around it."""
@@ -50,10 +51,10 @@ def create_app(settings: Settings | None = None, *, service: str | None = None) 
         redoc_url=None,
         redirect_slashes=False,
     )
-    for router in routers_of(service):
-        app.include_router(router)
+    switchboard = Switchboard(routers_of(service))
+    app.router.routes.append(switchboard)
     install_handlers(app)
-    app.openapi = partial(build_openapi, app)  # type: ignore[method-assign] # FastAPI's documented way
+    app.openapi = partial(build_openapi, app, switchboard.routes)  # type: ignore[method-assign] # FastAPI's documented way
     app.add_middleware(
         Edge,
         metrics=HttpMetrics(),

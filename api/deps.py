@@ -21,6 +21,7 @@
 
 - Bodies are ``somagent.domain.model.Model`` (unknown fields are faults). Everything is ``async def``.
 - Refusals are ``SomaError(Code.X, "what, why, what to do")``; several faults at once go into ``errors=[Fault(...)]``.
+- On the hot path ``state_of(request)`` instead of ``StateDep`` saves a dependency.
 - ``Timestamp`` for every moment in a view. ``json_response(bytes_or_model)`` skips FastAPI's own serialisation.
 - ``require(caller, "capsule:override")`` for a capability that only some requests need.
 - ``request_id(request)`` and ``traceparent(request)`` for what a request hands on.
@@ -69,6 +70,7 @@ __all__ = [
     "requires",
     "rfc3339",
     "soma_router",
+    "state_of",
     "traceparent",
 ]
 
@@ -78,8 +80,13 @@ def soma_router(service: str) -> APIRouter:
     return APIRouter(tags=[service], route_class=StrictRoute)
 
 
-async def _state(request: Request) -> State:
+def state_of(request: Request) -> State:
+    """The same without a dependency, for the hot path."""
     return cast("State", request.scope["state"]["soma"])
+
+
+async def _state(request: Request) -> State:
+    return state_of(request)
 
 
 async def _page(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -22,20 +22,20 @@ at once in `errors`. `X-Request-ID` and `traceparent` come back with every answe
 _ANY_STATUS: Final = {"4XX": "The request was refused", "5XX": "Something of ours, or outside, failed"}
 
 
-def build_openapi(app: FastAPI) -> dict[str, Any]:
+def build_openapi(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
     """The document, made at the first call and kept."""
     if app.openapi_schema is None:
-        app.openapi_schema = _build(app)
+        app.openapi_schema = _build(app, routes)
     return app.openapi_schema
 
 
-def _build(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+def _build(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
-    needed = dict(_capabilities(app))
+    needed = dict(_capabilities(routes))
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _document_errors(operation)
@@ -61,20 +61,12 @@ def _document_capability(operation: dict[str, Any], capability: str) -> None:
     operation["description"] = f"{text}\n\nNeeds the capability `{capability}`.".strip()
 
 
-def _capabilities(app: FastAPI) -> Iterator[tuple[tuple[str, str], str]]:
-    for route in _routes(app.routes):
+def _capabilities(routes: Sequence[APIRoute]) -> Iterator[tuple[tuple[str, str], str]]:
+    for route in routes:
         for dependant in _flat(route.dependant):
             if isinstance(dependant.call, Requires):
                 for method in route.methods or ():
                     yield (route.path_format, method.lower()), dependant.call.capability.value
-
-
-def _routes(routes: list[Any]) -> Iterator[APIRoute]:
-    for route in routes:
-        if isinstance(route, APIRoute):
-            yield route
-        elif (inner := getattr(route, "original_router", None)) is not None:
-            yield from _routes(inner.routes)
 
 
 def _flat(dependant: Dependant) -> Iterator[Dependant]:

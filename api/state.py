@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 from temporalio.client import Client
 
+from somagent.adapters.capsules_folder import CapsulesFolder
 from somagent.adapters.keys import KeyRing
 from somagent.adapters.postgres.database import Database
 from somagent.adapters.settings import Settings
 from somagent.adapters.temporal.client import connect
+from somagent.services.starter import Starter
 from somagent.services.tokens import TokenVerifier
 
 _REDIS_SECONDS = 2.0
@@ -27,6 +29,8 @@ class State:
         system_db: Postgres as ``soma_system``: across tenants; for health, metrics and set-up only.
         redis: does not connect before its first command, and fails within 2 s.
         temporal: does not connect before its first call.
+        starter: tells Temporal in the background what a request has recorded.
+        folder: the shipped capsules.
     """
 
     settings: Settings
@@ -36,6 +40,8 @@ class State:
     temporal: Client
     keyring: KeyRing
     verifier: TokenVerifier
+    starter: Starter
+    folder: CapsulesFolder
 
     async def tenant_exists(self, tenant_id: str) -> bool:
         """Whether there is such a tenant."""
@@ -64,14 +70,20 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         )
         stack.push_async_callback(redis.aclose)
         keyring = KeyRing(settings.keys)
+        temporal = await connect(settings, lazy=True)
+        starter = Starter(temporal, app_db)
+        starter.start()
+        stack.push_async_callback(starter.close)
         yield State(
             settings=settings,
             app_db=app_db,
             system_db=system_db,
             redis=redis,
-            temporal=await connect(settings, lazy=True),
+            temporal=temporal,
             keyring=keyring,
             verifier=TokenVerifier(keyring),
+            starter=starter,
+            folder=CapsulesFolder(settings.capsules_dir),
         )
 
 
