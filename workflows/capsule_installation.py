@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from somagent.domain.errors import Code
@@ -21,9 +20,8 @@ from somagent.domain.messages.installation import (
     InstallationStatus,
     InstallationStep,
 )
+from somagent.workflows.attributes import SOMA_STATUS
 from somagent.workflows.ports.installation import INSTALLATION_ACTIVITY, InstallationActivities
-
-_STATUS = SearchAttributeKey.for_keyword("SomaStatus")
 
 _Act = Callable[[InstallationActivities, InstallationRef], Awaitable[None]]
 
@@ -92,7 +90,7 @@ class CapsuleInstallationWorkflow:
 
     def _conclude(self, status: InstallationStatus) -> None:
         self._state.status = status
-        workflow.upsert_search_attributes([_STATUS.value_set(status.value)])
+        workflow.upsert_search_attributes([SOMA_STATUS.value_set(status.value)])
 
 
 def _failure(error: ActivityError, step: InstallationStep) -> InstallationFailure:

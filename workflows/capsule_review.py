@@ -6,7 +6,6 @@ import asyncio
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from somagent.domain.messages.review import (
@@ -26,10 +25,9 @@ from somagent.domain.messages.review import (
     Vote,
     VoteOrder,
 )
+from somagent.workflows.attributes import SOMA_STATUS
 from somagent.workflows.ports.review import REVIEW_ACTIVITY, VOTE_ACTIVITY, ReviewActivities
 from somagent.workflows.refusals import refusals
-
-_STATUS = SearchAttributeKey.for_keyword("SomaStatus")
 
 
 @workflow.defn(name=REVIEW_WORKFLOW)
@@ -57,7 +55,7 @@ class CapsuleReviewWorkflow:
                 await self._wait(min(self._next_reminder(), self._state.deadline))
         await workflow.wait_condition(workflow.all_handlers_finished)
         self._show()
-        workflow.upsert_search_attributes([_STATUS.value_set(self._state.status.value)])
+        workflow.upsert_search_attributes([SOMA_STATUS.value_set(self._state.status.value)])
         return self._state
 
     @workflow.update(name=CAST_VOTE)
