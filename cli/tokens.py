@@ -82,11 +82,12 @@ async def _ensure(system_url: str, tenant: str, user: str) -> None:
     if await _are_there(system_url, tenant, user):
         return
     from somagent.adapters.postgres.database import Database  # half a second of imports, for newcomers only
+    from somagent.adapters.settings import load_settings
     from somagent.services.tenants import ensure_tenant, ensure_user
 
     database = await Database.open(system_url, pool_size=1)
     try:
-        await ensure_tenant(database, tenant)
+        await ensure_tenant(database, tenant, load_settings().capsules_dir)
         await ensure_user(database, tenant, user)
     finally:
         await database.close()
