@@ -57,7 +57,9 @@ class JobExecutionWorkflow:
             await asyncio.shield(asyncio.create_task(self._cancel()))
             raise
         if not self._steps.concluded:
-            await self._conclude(JobStatus.COMPLETED, None)
+            failure = await self._conclude(JobStatus.COMPLETED, None)
+            if failure is not None:
+                raise ApplicationError(failure.detail, type=failure.code, non_retryable=True)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return JobResult(job_id=argument.job_id, status=JobStatus.COMPLETED)
 
@@ -149,9 +151,9 @@ class JobExecutionWorkflow:
         failure = Failure(code=Code.CANCELLED, detail="The job was cancelled.")
         await self._conclude(JobStatus.CANCELLED, failure)
 
-    async def _conclude(self, status: JobStatus, failure: Failure | None) -> None:
+    async def _conclude(self, status: JobStatus, failure: Failure | None) -> Failure | None:
         argument = self._argument
-        await workflow.execute_local_activity_method(
+        return await workflow.execute_local_activity_method(
             JobActivities.conclude_job,
             Conclusion(
                 job_id=argument.job_id,

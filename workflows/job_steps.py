@@ -148,7 +148,7 @@ class StepsInFlight:
         argument = self._argument_for((step.id,), concludes)
         road = ports.ROADS[step.weight]
         try:
-            return await workflow.execute_activity(
+            result: WorkResult = await workflow.execute_activity(
                 road.activity,
                 argument,
                 result_type=WorkResult,
@@ -156,8 +156,9 @@ class StepsInFlight:
                 start_to_close_timeout=timedelta(seconds=step.timeout_seconds) + road.margin,
                 heartbeat_timeout=road.heartbeat,
                 retry_policy=ports.retry_every(step.backoff_seconds),
-                summary=f"{step.id}: {step.summary}",
+                summary=step.summary,
             )
+            return result
         except ActivityError as error:
             raise StepFailed(_failure(error, step.id)) from error
 

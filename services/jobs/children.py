@@ -14,13 +14,12 @@ from somagent.domain.messages.jobs import (
     ChildClosed,
     ChildOpened,
     ChildRequest,
-    JobArgument,
     WorkArgument,
     WorkOutcome,
     WorkResult,
 )
-from somagent.services.installed import frozen_capsule
 from somagent.services.jobs.control import reopen
+from somagent.services.jobs.ordering import argument_again
 from somagent.services.jobs.outcome import ended, job_outputs
 from somagent.services.jobs.preparation import is_skipped, prepare
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
@@ -29,9 +28,7 @@ from somagent.services.jobs.work import Work, step_failed, take_up
 from somagent.services.wakeups import Wakeups
 
 _CHILD = """
-SELECT status, epoch, outputs::text AS outputs, error->>'code' AS code, error->>'detail' AS detail, installation_id,
-  capsule_id, capsule_version, deadline, spent_tokens, cost
-FROM jobs WHERE id = $1
+SELECT status, outputs::text AS outputs, error->>'code' AS code, error->>'detail' AS detail FROM jobs WHERE id = $1
 """
 
 
@@ -138,24 +135,9 @@ class ChildJobs:
 
 async def _reopened(connection: TenantConnection, child_id: UUID) -> ChildOpened:
     """The child as it stands: to be started, still running, or failed and opened again."""
-    child = await connection.fetchrow(_CHILD, child_id)
+    child = await connection.fetchrow("SELECT * FROM jobs WHERE id = $1", child_id)
     assert child is not None  # noqa: S101 - the caller has found it
-    epoch = child["epoch"]
     if child["status"] in ("failed", "cancelled"):
-        epoch = await reopen(connection, child_id)
-    frozen = await frozen_capsule(connection, child["installation_id"])
-    if frozen is None:
-        raise SomaError(Code.CAPSULE_NOT_INSTALLED, "The child's installation is gone.")
-    settled = await connection.fetch(
-        "SELECT step_id FROM job_steps WHERE job_id = $1 AND status IN ('completed', 'skipped')", child_id
-    )
-    tenant_id = await connection.fetchval("SELECT tenant_id FROM jobs WHERE id = $1", child_id)
-    argument = JobArgument(
-        job_id=str(child_id),
-        tenant_id=tenant_id,
-        plan=frozen.plan,
-        epoch=epoch,
-        settled=tuple(sorted(row["step_id"] for row in settled)),
-        deadline=child["deadline"],
-    )
+        child = await reopen(connection, child_id)
+    argument, _ = await argument_again(connection, child)
     return ChildOpened(argument=argument, capsule=f"{child['capsule_id']}@{child['capsule_version']}")

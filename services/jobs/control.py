@@ -5,17 +5,14 @@ Each act changes the row and orders the workflow to be told, in one transaction;
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
 
 from somagent.adapters.postgres.database import TenantConnection
 from somagent.domain.errors import Code, SomaError
-from somagent.domain.messages.jobs import JobArgument
-from somagent.domain.messages.orders import SignalOrder, WorkflowOrder
-from somagent.services.installed import InstalledCapsule, frozen_capsule
-from somagent.services.jobs.submission import order_for
+from somagent.domain.messages.orders import SignalOrder
+from somagent.services.jobs.ordering import order_again
 from somagent.services.starter import Recorded, record
 
 _ACTIVE = "status IN ('queued', 'running', 'waiting', 'paused')"
@@ -150,7 +147,7 @@ async def retry(connection: TenantConnection, job_id: UUID) -> Recorded:
         SomaError: ``not_found``, ``job_not_retryable`` or ``capsule_recalled``.
     """
     job = await connection.fetchrow(
-        "SELECT j.*, j.inputs::text AS inputs_text, i.status AS installation_status FROM jobs j "
+        "SELECT j.status, j.parent_job_id, i.status AS installation_status FROM jobs j "
         "LEFT JOIN installations i ON i.id = j.installation_id WHERE j.id = $1 FOR UPDATE OF j",
         job_id,
     )
@@ -161,47 +158,19 @@ async def retry(connection: TenantConnection, job_id: UUID) -> Recorded:
         raise SomaError(Code.JOB_NOT_RETRYABLE, f"The job is {job['status']}; {hint}.")
     if job["installation_status"] == "quarantined":
         raise SomaError(Code.CAPSULE_RECALLED, "The job's capsule was recalled; it does not run any more.")
-    epoch = await reopen(connection, job_id)
-    return await record(connection, await _order_again(connection, job, epoch), delay=timedelta(seconds=3))
+    return await record(connection, await order_again(connection, await reopen(connection, job_id)))
 
 
-async def reopen(connection: asyncpg.Connection, job_id: UUID) -> int:
-    """Make a failed or cancelled job ready for another run; its new epoch."""
+async def reopen(connection: asyncpg.Connection, job_id: UUID) -> asyncpg.Record:
+    """Make a failed or cancelled job ready for another run, in its next epoch; its row."""
     await connection.execute(_REOPEN, job_id)
-    steps = await connection.fetchval(
-        "SELECT count(*) FROM job_steps WHERE job_id = $1 AND status IN ('completed', 'skipped')", job_id
+    row = await connection.fetchrow(
+        "UPDATE jobs SET steps_done = (SELECT count(*) FROM job_steps WHERE job_id = $1 "
+        "AND status IN ('completed', 'skipped')) WHERE id = $1 RETURNING *",
+        job_id,
     )
-    return int(
-        await connection.fetchval("UPDATE jobs SET steps_done = $2 WHERE id = $1 RETURNING epoch", job_id, steps)
-    )
-
-
-async def _order_again(connection: TenantConnection, job: asyncpg.Record, epoch: int) -> WorkflowOrder:
-    frozen = await frozen_capsule(connection, job["installation_id"])
-    if frozen is None:
-        raise SomaError(Code.CAPSULE_NOT_INSTALLED, "The job's installation is gone; submit the job anew.")
-    rows = await connection.fetch(
-        "SELECT step_id FROM job_steps WHERE job_id = $1 AND status IN ('completed', 'skipped')", job["id"]
-    )
-    deadline = await connection.fetchval("SELECT deadline FROM jobs WHERE id = $1", job["id"])
-    argument = JobArgument(
-        job_id=str(job["id"]),
-        tenant_id=job["tenant_id"],
-        plan=frozen.plan,
-        epoch=epoch,
-        settled=tuple(sorted(row["step_id"] for row in rows)),
-        deadline=deadline,
-    )
-    capsule = InstalledCapsule(
-        installation_id=job["installation_id"],
-        capsule_id=job["capsule_id"],
-        version=job["capsule_version"],
-        status="installed",
-        definition=frozen.definition,
-        plan=frozen.plan,
-        budget_tokens=job["budget_tokens"],
-    )
-    return order_for(argument, capsule, job["priority"], {}, retry=True)
+    assert row is not None  # noqa: S101 - the caller has locked it
+    return row
 
 
 async def _wake(connection: asyncpg.Connection, row: asyncpg.Record) -> Recorded:

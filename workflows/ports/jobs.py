@@ -23,6 +23,7 @@ from somagent.domain.messages.jobs import (
     ChildOpened,
     ChildRequest,
     Conclusion,
+    Failure,
     WorkArgument,
     WorkResult,
 )
@@ -103,8 +104,8 @@ class JobActivities(ABC):
 
     @activity.defn(name=CONCLUDE_JOB)
     @abstractmethod
-    async def conclude_job(self, conclusion: Conclusion) -> None:
-        """End the job, with compensation where it did not complete."""
+    async def conclude_job(self, conclusion: Conclusion) -> Failure | None:
+        """End the job, with compensation where it did not complete; the failure it ended with."""
 
 
 class StepActivities(ABC):

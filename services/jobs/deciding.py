@@ -1,0 +1,111 @@
+"""A person's vote on a waiting job, carried to its workflow as an update."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from uuid import UUID
+
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from somagent.adapters.postgres.database import Database
+from somagent.adapters.temporal.client import RPC_TIMEOUT, is_away
+from somagent.domain.errors import Code, SomaError
+from somagent.domain.messages.jobs import ApprovalDecision, ApprovalStanding
+
+_LOOK = """
+SELECT a.status, a.digest, j.submitted_by, j.epoch, j.workflow_id, j.status AS job_status,
+  (SELECT decision FROM approval_votes v WHERE v.approval_id = a.id AND v.user_id = $3) AS own_vote
+FROM approvals a JOIN jobs j ON j.id = a.job_id WHERE a.id = $1 AND a.job_id = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """Who decides what, on which digest."""
+
+    job_id: UUID
+    approval_id: UUID
+    tenant_id: str
+    user_id: str
+    decision: str
+    digest: str
+    reason: str | None
+    key: str | None
+
+    @property
+    def update_id(self) -> str:
+        """The same vote asked twice is one update."""
+        parts = (str(self.approval_id), self.user_id, self.key or self.decision, self.digest)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+async def decide(database: Database, client: Client, vote: Vote) -> None:
+    """Vote; once this returns, Postgres holds the vote and what it decided.
+
+    Raises:
+        SomaError: ``not_found``, ``self_approval_forbidden``, ``approval_digest_mismatch``, ``approval_decided``,
+            ``already_voted``; ``decision_pending`` when the workflow did not answer in five seconds.
+    """
+    async with database.connection(vote.tenant_id) as connection:
+        row = await connection.fetchrow(_LOOK, vote.approval_id, vote.job_id, vote.user_id)
+    if row is None:
+        raise SomaError(Code.NOT_FOUND, "There is no such approval.")
+    if row["submitted_by"] == vote.user_id:
+        raise SomaError(
+            Code.SELF_APPROVAL_FORBIDDEN, "The submitter of a job cannot decide its approvals; another person has to."
+        )
+    if row["digest"] != vote.digest:
+        raise SomaError(
+            Code.APPROVAL_DIGEST_MISMATCH,
+            "The digest is not that of what will run. Read the job again and decide on what it shows now.",
+        )
+    if row["own_vote"] == vote.decision:
+        return
+    if row["status"] != "pending":
+        raise SomaError(Code.APPROVAL_DECIDED, f"The approval is {row['status']} already.")
+    standing = await _update(client, row["workflow_id"], row["epoch"], vote)
+    if standing.failure is not None:
+        raise SomaError(Code(standing.failure.code), standing.failure.detail)
+
+
+async def _update(client: Client, workflow_id: str, epoch: int, vote: Vote) -> ApprovalStanding:
+    decision = ApprovalDecision(
+        job_id=str(vote.job_id),
+        tenant_id=vote.tenant_id,
+        epoch=epoch,
+        approval_id=str(vote.approval_id),
+        user_id=vote.user_id,
+        decision=vote.decision,
+        digest=vote.digest,
+        reason=vote.reason,
+    )
+    try:
+        standing: ApprovalStanding = await client.get_workflow_handle(workflow_id).execute_update(
+            "decide", decision, id=vote.update_id, result_type=ApprovalStanding, rpc_timeout=RPC_TIMEOUT
+        )
+    except WorkflowUpdateFailedError as error:
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.type in set(Code):
+            raise SomaError(Code(cause.type), cause.message) from error
+        raise _pending() from error
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        raise _pending() from error
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise SomaError(Code.APPROVAL_DECIDED, "The job has ended; nothing waits for a decision.") from error
+        if is_away(error):
+            raise _pending() from error
+        raise
+    return standing
+
+
+def _pending() -> SomaError:
+    return SomaError(
+        Code.DECISION_PENDING,
+        "The job's workflow has not answered yet, so it is not known whether the vote counts. Send the same request "
+        "again: it counts once.",
+        retry_after=2,
+    )

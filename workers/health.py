@@ -1,0 +1,68 @@
+"""A worker's own port: alive or not, and its metrics with those of the Temporal SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+import structlog
+import uvicorn
+from prometheus_client import REGISTRY, generate_latest
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from somagent.workers.parts import Parts
+
+log = structlog.get_logger(__name__)
+
+TTL_SECONDS = 30
+
+
+@asynccontextmanager
+async def serve_health(parts: Parts, role: str, port: int) -> AsyncIterator[None]:
+    """Serve ``/health`` and ``/metrics`` on ``port`` while the worker works; port 0 serves none."""
+    if port == 0:
+        yield
+        return
+    server = uvicorn.Server(
+        uvicorn.Config(_app(parts, role), host=parts.settings.host, port=port, log_level="warning", access_log=False)
+    )
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours end the worker
+    serving = asyncio.create_task(server.serve())
+    announcing = asyncio.create_task(_announce(parts, role, f"http://{parts.settings.host}:{port}/metrics"))
+    try:
+        yield
+    finally:
+        announcing.cancel()
+        server.should_exit = True
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({serving}, timeout=3)
+
+
+def _app(parts: Parts, role: str) -> Starlette:
+    async def health(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok", "role": role, "pid": os.getpid()})
+
+    async def metrics(_: Request) -> PlainTextResponse:
+        text = generate_latest(REGISTRY).decode()
+        with suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(timeout=1, trust_env=False) as client:
+                text += (await client.get(parts.sdk_metrics)).text
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    return Starlette(routes=[Route("/health", health), Route("/metrics", metrics)])
+
+
+async def _announce(parts: Parts, role: str, url: str) -> None:
+    """Tell the API where this worker's metrics are, again and again while it lives."""
+    key = f"soma:metrics:{role}:{os.getpid()}"
+    while True:
+        with suppress(RedisError, OSError):
+            await parts.redis.set(key, url, ex=TTL_SECONDS)
+        await asyncio.sleep(TTL_SECONDS / 3)
