@@ -16,7 +16,7 @@ _ITEM: Final = re.compile(r"^\s*(?:[-*+•–]|\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?(
 _TABLE_ROW: Final = re.compile(r"^\s*\|.*\|\s*$")
 _RULE: Final = re.compile(r"^\s*([-*_=~]\s*){3,}$")
 _QUOTE: Final = re.compile(r"^\s{0,3}>\s?")
-_COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
+_SPACES: Final = re.compile(r"[^\S\n]+")
 _FRONT_MATTER: Final = re.compile(r"\A---\s*\n.*?\n---\s*(?:\n|\Z)", re.DOTALL)
 _OWN_LINE: Final = re.compile(
     r"^\s*(?:\[?\d{4}-\d\d-\d\d|\[?\d\d:\d\d|(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL|CRITICAL)\b|[0-9a-f]{7,40}\s)"
@@ -45,8 +45,22 @@ class Block:
 
 def blocks(text: str) -> list[Block]:
     """The blocks in order. Fenced code, tables, rules, comments and YAML front matter are no prose: left out."""
-    body = _COMMENT.sub("", _FRONT_MATTER.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+    body = _FRONT_MATTER.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    body = _SPACES.sub(" ", _without_comments(body))
     return [block for group in _groups(body.split("\n")) for block in _blocks_of(group)]
+
+
+def _without_comments(text: str) -> str:
+    """Without ``<!-- -->``, in one pass: a pattern would start over at each opening that nothing closes."""
+    kept: list[str] = []
+    position = 0
+    while (start := text.find("<!--", position)) >= 0:
+        end = text.find("-->", start)
+        if end < 0:
+            break
+        kept.append(text[position:start])
+        position = end + 3
+    return "".join((*kept, text[position:]))
 
 
 def _groups(lines: Iterable[str]) -> Iterator[list[str]]:

@@ -17,8 +17,7 @@ _PAIR: Final = re.compile(
     r"^\s*(?:[-*+•]\s+|\d{1,3}[.)]\s+|>\s?|#{1,6}\s+)*[*_`]{0,3}(?P<key>[^\W\d_][^:=\n|{}<>]{0,60}?)[*_`]{0,3}\s*"
     r"(?::|=|：)[*_`]{0,3}(?:\s+(?P<value>\S.*?)|\s*)$"
 )
-_FENCED: Final = re.compile(r"```(?:json)?\s*\n(?P<body>.*?)\n```", re.DOTALL)
-_DIVIDER: Final = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*$")
+_DIVIDER: Final = re.compile(r"^\|? ?:?-{2,}:? ?(?:\| ?:?-{2,}:? ?)*\|?$")
 
 Key = frozenset[str]
 
@@ -56,7 +55,7 @@ def read_facts(text: str) -> Facts:
 
 def json_values(text: str) -> Iterator[JsonValue]:
     """Every JSON object or array that stands in the text by itself: the whole of it, fenced, or from a brace on."""
-    for candidate in (text.strip(), *(match["body"] for match in _FENCED.finditer(text))):
+    for candidate in (text.strip(), *_fenced(text)):
         if candidate[:1] in "{[" and candidate:
             try:
                 yield json.loads(candidate)
@@ -73,6 +72,20 @@ def json_values(text: str) -> Iterator[JsonValue]:
             yield value
         except (ValueError, RecursionError):
             position = found.end()
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """What stands between each two code fences."""
+    inside: list[str] | None = None
+    for line in text.split("\n"):
+        if not line.lstrip().startswith("```"):
+            if inside is not None:
+                inside.append(line)
+        elif inside is None:
+            inside = []
+        else:
+            yield "\n".join(inside).strip()
+            inside = None
 
 
 def _pairs(text: str) -> Iterator[tuple[Key, str]]:
@@ -101,7 +114,7 @@ def _tables(text: str) -> Iterator[tuple[dict[str, str], ...]]:
     lines = text.split("\n")
     index = 0
     while index + 1 < len(lines):
-        if "|" in lines[index] and _DIVIDER.match(lines[index + 1]):
+        if "|" in lines[index] and _DIVIDER.match(" ".join(lines[index + 1].split())):
             header = _cells(lines[index])
             rows = []
             index += 2

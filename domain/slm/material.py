@@ -12,7 +12,7 @@ from somagent.domain.actions.remote import ChatMessage
 _LONGEST_INSTRUCTION: Final = 600
 _PARAGRAPHS: Final = re.compile(r"\n[ \t]*\n+")
 _DIRECTIVE: Final = re.compile(
-    r"^(?:please\s+|kindly\s+|bitte\s+|now\s+|carefully\s+|briefly\s+|you (?:are|will|must|should)\b.*?[.:]\s*)*"
+    r"^(?:please\s+|kindly\s+|bitte\s+|now\s+|carefully\s+|briefly\s+|you (?:are|will|must|should)\b[^.:\n]*[.:]\s+)*"
     r"(?:summari[sz]e|condense|shorten|digest|explain|list|extract|answer|describe|write|give|tell|produce|create"
     r"|draft|analy[sz]e|identify|compare|classify|translate|rewrite|respond|reply|provide|outline|quote"
     r"|fasse|erkläre|nenne|beschreibe|beantworte|liste)\b",
@@ -129,9 +129,12 @@ def _addresses_model(text: str) -> bool:
 def _closing_question(text: str) -> Material | None:
     before, _, closing = text.rpartition("\n\n")
     closing = closing.strip()
-    if before.strip() and len(closing) <= _LONGEST_INSTRUCTION and _asks(closing):
-        return Material(closing, before.strip())
-    return None
+    if not before.strip() or len(closing) > _LONGEST_INSTRUCTION:
+        return None
+    label = _LABEL.match(closing)
+    if label is not None and label["label"].casefold() in _ASKING_LABELS:
+        return Material(closing[label.start("rest") :].strip(), before.strip())
+    return Material(closing, before.strip()) if _asks(closing) else None
 
 
 def _alone(text: str) -> Material:

@@ -18,7 +18,7 @@ _OFTEN_LAST: Final = frozenset(
     ("etc", "usw", "art", "max", "min", "sec", "inc", "ltd", "co", "corp", "a.m", "p.m", "u.s", "u.k", "no")
 )
 _BREAK: Final = re.compile(
-    r"(?P<mark>[.!?…]+)(?P<close>[\"'”’»)\]*_]*)\s+(?=[\"'“‘«(\[*_¿¡]*[^\s])|(?P<wide>[。！？]+[」』）]*)"
+    r"(?<![.!?…])(?P<mark>[.!?…]+)(?P<close>[\"'”’»)\]*_]*)\s+(?=[\"'“‘«(\[*_¿¡]*[^\s])|(?P<wide>[。！？]+[」』）]*)"
 )
 _LAST_WORD: Final = re.compile(r"[\w.]*\w$")
 _OPENERS: Final = "\"'“‘«([*_¿¡"
@@ -82,6 +82,6 @@ def _ends_sentence(paragraph: str, match: re.Match[str]) -> bool:
     word = last.group().casefold() if last else ""
     if word in _ABBREVIATIONS:
         return word in _OFTEN_LAST and following[:1].isupper() and not following[:1].isdigit()
-    if len(word) == 1 and word.isalpha() and last is not None and last.group().isupper():
-        return False  # an initial: J. Doe
+    if len(word) == 1 and word.isalpha() and last is not None:
+        return not last.group().isupper() and following[1:2] != "."  # an initial (J. Doe), or parted (z. B.)
     return not (word.isdigit() and len(word) <= 2 and _MONTH.match(following))

@@ -18,6 +18,7 @@ _DAMPING: Final = 0.85
 _TOLERANCE: Final = 1e-9
 _MAX_ROUNDS: Final = 200
 _RELEVANCE_SHARE: Final = 0.7
+_REPETITION: Final = 0.95
 _MIN_TERMS: Final = 5
 _FEWEST: Final = 3
 _MOST: Final = 12
@@ -89,21 +90,19 @@ def choose(found: Sequence[Sentence], matrix: TermMatrix, scores: Vector, wanted
     """
     top = float(scores.max())
     relevance = scores / top if top > 0 else scores
+    costs = np.array([estimate_tokens(sentence.text) + 1 for sentence in found], dtype=np.int64)
     redundancy = np.zeros(matrix.count)
-    open_ = scores > 0
+    left = scores > 0
     room = max_tokens
     chosen: list[int] = []
-    while len(chosen) < wanted and open_.any():
-        marginal = np.where(open_, _RELEVANCE_SHARE * relevance - (1 - _RELEVANCE_SHARE) * redundancy, -np.inf)
+    while len(chosen) < wanted and (left := left & (costs <= room)).any():
+        marginal = np.where(left, _RELEVANCE_SHARE * relevance - (1 - _RELEVANCE_SHARE) * redundancy, -np.inf)
         best = int(np.argmax(marginal))
-        open_[best] = False
-        cost = estimate_tokens(found[best].text) + 1
-        if cost > room:
-            continue
-        room -= cost
         chosen.append(best)
+        room -= int(costs[best])
         redundancy = np.maximum(redundancy, matrix.similarity_to(best))
-        open_ &= redundancy < 0.95
+        left[best] = False
+        left &= redundancy < _REPETITION
     return sorted(chosen)
 
 
@@ -118,7 +117,8 @@ def assemble(chosen: Sequence[Sentence], max_tokens: int, fallback: Sentence | N
     for before, sentence in zip([None, *chosen], chosen, strict=False):
         own_line = sentence.kind is not BlockKind.PARAGRAPH
         if before is not None:
-            pieces.append("\n" if own_line or before.kind is not BlockKind.PARAGRAPH else " ")
+            glue = "" if before.text.endswith(("。", "！", "？", "」")) else " "
+            pieces.append("\n" if own_line or before.kind is not BlockKind.PARAGRAPH else glue)
         starts_item = sentence.kind is BlockKind.ITEM and (before is None or before.block != sentence.block)
         pieces.append(f"- {sentence.text}" if starts_item and len(chosen) > 1 else sentence.text)
     return Choice(tuple(chosen), "".join(pieces))
