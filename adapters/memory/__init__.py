@@ -1,1 +1,1 @@
-"""adapters.memory."""
+"""Adapters that memory stands on."""

@@ -1,0 +1,36 @@
+"""Whether what was found has to do with the question at all."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, TypeVar
+
+ENOUGH: Final = 0.5
+"""The share of a question's weight that a source must hold."""
+
+Id = TypeVar("Id")
+
+
+def coverage(question: Collection[str], matched: Mapping[Id, Sequence[str]]) -> dict[Id, float]:
+    """The share of the question's terms that each candidate holds, in [0, 1], each term weighted by its rarity.
+
+    The weight of a term is ln(1 + (N + 1)/(n + ½)), with N candidates of which n hold it: the smoothed inverse
+    document frequency of Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009, 3.1),
+    kept above 0. A term that no candidate holds weighs most: who asks for the capital of Mongolia is not answered by
+    whatever mentions capitals.
+
+    Args:
+        question: the question's distinct terms.
+        matched: which of these terms each candidate holds.
+    """
+    held = Counter(term for terms in matched.values() for term in set(terms))
+    weights = {term: math.log(1.0 + (len(matched) + 1.0) / (held[term] + 0.5)) for term in set(question)}
+    whole = sum(weights.values())
+    if not whole:
+        return dict.fromkeys(matched, 0.0)
+    return {
+        candidate: math.fsum(weights.get(term, 0.0) for term in set(terms)) / whole
+        for candidate, terms in matched.items()
+    }
