@@ -1,4 +1,4 @@
-"""files.write, files.read, files.read_all and files.list: text files in the places of :mod:`somagent.adapters.tools.workspace`."""
+"""files.write, read, read_all and list: text files in the places of :mod:`somagent.adapters.tools.workspace`."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ from somagent.adapters.settings import Settings
 from somagent.adapters.tools.files import FilesTool
 from somagent.adapters.tools.http import HttpTool
 from somagent.adapters.tools.port import Tool, ToolContext
+from somagent.adapters.tools.sandbox import Sandbox
+from somagent.adapters.tools.shell import ShellTool
 from somagent.adapters.tools.text import TextTool
 from somagent.domain.errors import Code, SomaError
 
@@ -19,10 +21,12 @@ class ToolRegistry:
     def __init__(self, settings: Settings) -> None:
         rules = EgressRules(settings.egress_allow)
         self._http = HttpTool(rules)
+        sandbox = Sandbox()
         self._tools: dict[str, Tool] = {
             "files": FilesTool(),
             "text": TextTool(),
             "http": self._http,
+            "shell": ShellTool(sandbox),
         }
 
     async def execute(self, action: str, params: BaseModel, context: ToolContext) -> BaseModel:

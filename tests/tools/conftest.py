@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from somagent.adapters.settings import Settings
 from somagent.adapters.tools.port import ToolContext
 from somagent.adapters.tools.registry import ToolRegistry
 from somagent.tests.tools.bench import Bench
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that every user of the machine can reach, as a data folder is; pytest's own is private to us."""
+    with tempfile.TemporaryDirectory(prefix="somagent-test-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder).resolve()
 
 
 @pytest.fixture
