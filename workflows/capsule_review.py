@@ -61,6 +61,7 @@ class CapsuleReviewWorkflow:
     @workflow.update(name=CAST_VOTE)
     async def cast_vote(self, vote: Vote) -> ReviewSnapshot:
         """Count a vote, and answer with the status that follows."""
+        await workflow.wait_condition(lambda: not self._state.awaits_findings(vote))
         async with self._voting:
             # Another vote may have decided while this one waited for its turn.
             with refusals():
@@ -73,8 +74,9 @@ class CapsuleReviewWorkflow:
     @cast_vote.validator
     def refuse_vote(self, vote: Vote) -> None:
         """Refuse, without an event in the history, a vote that cannot count."""
-        with refusals():
-            self._state.check(vote)
+        if not self._state.awaits_findings(vote):
+            with refusals():
+                self._state.check(vote)
 
     @workflow.signal(name=SUBMISSION_CHANGED)
     def submission_changed(self, change: SubmissionChange) -> None:

@@ -91,7 +91,13 @@ class FindingsReport(Model):
 
 
 class Vote(Model):
-    """A reviewer's decision on one revision. ``vote_id`` is the same when the same request is repeated."""
+    """A reviewer's decision on one revision.
+
+    Attributes:
+        vote_id: the same when the same request is repeated.
+        ready: whether Postgres had the findings already when the vote was cast. The workflow may hear of them a moment
+            after the reviewer does; such a vote waits for that moment.
+    """
 
     vote_id: str
     revision: int
@@ -99,6 +105,7 @@ class Vote(Model):
     decision: Decision
     notes: str | None = None
     is_override: bool = False
+    ready: bool = False
 
 
 class VoteOrder(Model):
@@ -196,6 +203,11 @@ class ReviewState(Model):
             self._begin_revision(change.revision)
             self.deadline = change.deadline
         self.status = change.status
+
+    def awaits_findings(self, vote: Vote) -> bool:
+        """Whether the findings that the voter has read are on their way here."""
+        behind = not self.findings_ready or vote.revision > self.revision
+        return self.open and vote.ready and vote.revision >= self.revision and behind
 
     def check(self, vote: Vote) -> None:
         """Refuse a vote that cannot count.

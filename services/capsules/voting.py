@@ -79,6 +79,7 @@ def _vote(before: Reviewed, caller: Caller, new: NewVote, idempotency_key: str |
         decision=new.decision,
         notes=new.notes,
         is_override=new.is_override,
+        ready=row.findings_ready,
     )
 
 
@@ -91,6 +92,8 @@ def _refuse_early(before: Reviewed, caller: Caller) -> None:
         raise submission_decided(row.status)
     if any(vote.reviewer == caller.user_id for vote in before.votes):
         raise already_voted()
+    if not row.findings_ready:
+        raise review_not_ready()
 
 
 async def _ask(client: Client, workflow_id: str, cast: Vote) -> None:
