@@ -138,9 +138,9 @@ class Consumption:
 
     async def _deliver(self, delivery: Delivery) -> Delivery | None:
         """Hands one message over and settles what came of it. Returns the next of its key, if it became ours."""
+        if delivery.attempt > MAX_DELIVERIES:
+            return await self._bury(delivery, await self._stream.reason(delivery))
         try:
-            if delivery.attempt > MAX_DELIVERIES:
-                return await self._bury(delivery, await self._stream.reason(delivery))
             await self._handler(delivery)
         except asyncio.CancelledError:
             await asyncio.shield(self._give_back(delivery, 0.0, delivery.attempt - 1))
