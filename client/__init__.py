@@ -1,1 +1,5 @@
-"""client."""
+"""The Python client of SomaGent's REST API."""
+
+from somagent.client.client import ApiError, SomaGent
+
+__all__ = ["ApiError", "SomaGent"]
