@@ -6,6 +6,7 @@ Postgres, so asking again is always safe.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -235,6 +236,9 @@ class StepsInFlight:
                 ),
             )
         except ChildWorkflowError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # this job is being stopped, and the child with it
             workflow.logger.info("child job ended without success: %s", error.cause)
 
     async def _close_child(self, child_job_id: str, step: PlannedStep, concludes: bool) -> WorkResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
+import asyncpg
 import orjson
 
 from somagent.adapters.postgres.database import Database, TenantConnection
@@ -110,11 +111,7 @@ class ChildJobs:
                 return WorkResult(settled=(closed.step_id,))
             child = await connection.fetchrow(_CHILD, UUID(closed.child_job_id))
             if child is None or child["status"] != "completed":
-                error = SomaError(
-                    Code.CHILD_FAILED if child is None or child["code"] not in Code else Code(child["code"]),
-                    f"The child job {closed.child_job_id} ended as {child['status'] if child else 'unknown'}: "
-                    f"{child['detail'] if child else 'its record is gone'}",
-                )
+                error = _child_error(closed.child_job_id, child)
                 return await step_failed(connection, work, closed.step_id, error, retryable=False)
             return await self._settle(connection, argument, work, orjson.loads(child["outputs"] or "{}"))
 
@@ -131,6 +128,15 @@ class ChildJobs:
         if await settle(connection, job.job_id, job.epoch, row) is None:
             return await ended(connection, job.job_id, settled=(step_id,))
         return WorkResult(settled=(step_id,), concluded=argument.concludes)
+
+
+def _child_error(child_job_id: str, child: asyncpg.Record | None) -> SomaError:
+    """The child's own error, so that a job fails with the code of what really went wrong."""
+    if child is None:
+        return SomaError(Code.CHILD_FAILED, f"The record of the child job {child_job_id} is gone.")
+    code = child["code"] if child["code"] in {known.value for known in Code} else Code.CHILD_FAILED
+    detail = child["detail"] or "it gave no reason."
+    return SomaError(Code(code), f"The child job {child_job_id} ended as {child['status']}: {detail}")
 
 
 async def _reopened(connection: TenantConnection, child_id: UUID) -> ChildOpened:
