@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from somagent.adapters.logs import configure_logging
 from somagent.adapters.settings import load_settings
@@ -33,10 +36,18 @@ def serve(name: str | None = None, host: str | None = None, port: int | None = N
     configure_logging(settings.log_level)
     own_port = _port_of(name) if name is not None else settings.port
     asyncio.run(check_reachable(settings))
+    run(create_app(settings, service=name), host or settings.host, port or own_port)
+
+
+def run(app: FastAPI, host: str, port: int) -> None:
+    """Serve an application until a signal ends it."""
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn repeats the signal to whoever held it before; the default would turn a clean end into a death by it.
+        signal.signal(signal_number, _already_ended)
     uvicorn.run(
-        create_app(settings, service=name),
-        host=host or settings.host,
-        port=port or own_port,
+        app,
+        host=host,
+        port=port,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -44,10 +55,13 @@ def serve(name: str | None = None, host: str | None = None, port: int | None = N
         access_log=False,
         log_config=None,
         server_header=False,
-        date_header=True,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=75,
     )
+
+
+def _already_ended(_number: int, _frame: FrameType | None) -> None:
+    """uvicorn has seen the signal."""
 
 
 def _port_of(name: str) -> int:
