@@ -17,7 +17,9 @@ from somagent.api.routers import (
     health,
     installations,
     jobs,
+    memory,
     metrics,
+    notifications,
     signing_keys,
     submissions,
     well_known,
@@ -43,5 +45,7 @@ SERVICES: Final = (
         8005,
         (capsules.router, submissions.router, installations.router, signing_keys.router),
     ),
+    Service("memory-gateway", 9696, (memory.router,)),
+    Service("notification", 8084, (notifications.router,)),
 )
 ALL_PORT: Final = 8080

@@ -13,7 +13,10 @@ from somagent.adapters.capsules_folder import CapsulesFolder
 from somagent.adapters.keys import KeyRing
 from somagent.adapters.postgres.database import Database
 from somagent.adapters.settings import Settings
+from somagent.adapters.slm.registry import providers_from
 from somagent.adapters.temporal.client import connect
+from somagent.services.memory import MemoryService
+from somagent.services.notifications import Channels
 from somagent.services.starter import Starter
 from somagent.services.tokens import TokenVerifier
 
@@ -31,6 +34,8 @@ class State:
         temporal: does not connect before its first call.
         starter: tells Temporal in the background what a request has recorded.
         folder: the shipped capsules.
+        memory: embeds by the configured provider.
+        channels: where notifications can go.
     """
 
     settings: Settings
@@ -42,6 +47,8 @@ class State:
     verifier: TokenVerifier
     starter: Starter
     folder: CapsulesFolder
+    memory: MemoryService
+    channels: Channels
 
     async def tenant_exists(self, tenant_id: str) -> bool:
         """Whether there is such a tenant."""
@@ -54,7 +61,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Open everything, and close it in reverse. Redis and Temporal may be away.
 
     Raises:
-        SomaError: ``database_unavailable``.
+        SomaError: ``database_unavailable``; ``validation_failed`` for webhooks that cannot be used.
     """
     async with AsyncExitStack() as stack:
         app_db = await Database.open(
@@ -74,6 +81,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         starter = Starter(temporal, app_db)
         starter.start()
         stack.push_async_callback(starter.close)
+        providers = providers_from(settings)
+        stack.push_async_callback(providers.close)
         yield State(
             settings=settings,
             app_db=app_db,
@@ -84,6 +93,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             verifier=TokenVerifier(keyring),
             starter=starter,
             folder=CapsulesFolder(settings.capsules_dir),
+            memory=MemoryService(providers.embedding),
+            channels=Channels.from_settings(settings),
         )
 
 

@@ -66,9 +66,7 @@ class Channels:
             return cls({})
         try:
             webhooks = _ADDRESSES.validate_python(orjson.loads(raw))
-            usable = all(
-                urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname for url in webhooks.values()
-            )
+            usable = all(map(_is_http_address, webhooks.values()))
         except (ValueError, ValidationError):
             webhooks, usable = {}, False
         if not usable or WEB in webhooks:
@@ -91,6 +89,12 @@ class Channels:
                 Code.CHANNEL_UNKNOWN,
                 f"There is no channel {channel!r}. There are: {known}. The operator adds one by SOMAGENT_WEBHOOKS.",
             )
+
+
+def _is_http_address(url: str) -> bool:
+    """Raises ValueError where the port is none."""
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
 
 
 @dataclass(frozen=True, slots=True)
