@@ -142,12 +142,8 @@ def recalled_error(capsule_id: str, version: str) -> SomaError:
 
 def trusted(known: Sequence[Release], tenant_id: str) -> list[Release]:
     """Those of publishers that may be followed to a newer version without asking."""
-    publishers: set[str | None] = {tenant_id}
-    if any(release.source == FILESYSTEM for release in known):
-        publishers.add(None)
-    else:
-        first = next((release.publisher for release in known if release.publisher != tenant_id), None)
-        publishers.add(first)
+    # Folder first, then by the time of approval: the first is whoever had the id first.
+    publishers = {tenant_id, *(release.publisher for release in known[:1])}
     return [release for release in known if release.publisher in publishers]
 
 
