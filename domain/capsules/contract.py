@@ -8,8 +8,9 @@ from pydantic import JsonValue
 
 from somagent.domain.actions import ActionSpec, Delivery, Weight, action
 from somagent.domain.actions.remote import SlmCompleteParams
-from somagent.domain.capsules.definition import CapsuleDefinition, Step, effective_needs
+from somagent.domain.capsules.definition import CapsuleDefinition, Step
 from somagent.domain.capsules.graph import topological_order
+from somagent.domain.capsules.needs import effective_needs
 from somagent.domain.capsules.plan import default_retry
 from somagent.domain.capsules.references import MalformedReferenceError, Reference, split
 from somagent.domain.model import Model

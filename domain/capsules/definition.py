@@ -160,12 +160,3 @@ class CapsuleDefinition(Strict):
             if step.id == step_id:
                 return step
         raise KeyError(step_id)
-
-
-def effective_needs(steps: tuple[Step, ...]) -> dict[str, tuple[str, ...]]:
-    """What each step waits for, by id: its ``needs``, or the step before it where it has none."""
-    needs: dict[str, tuple[str, ...]] = {}
-    for index, step in enumerate(steps):
-        before = (steps[index - 1].id,) if index else ()
-        needs[step.id] = before if step.needs is None else tuple(dict.fromkeys(step.needs))
-    return needs

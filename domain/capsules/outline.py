@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from somagent.domain.capsules.needs import implied_needs
+
 Raw = Mapping[str, object]
 
 
@@ -74,13 +76,14 @@ class Outline:
 
     @property
     def needs(self) -> dict[str, tuple[str, ...]]:
-        """What each named step waits for, the step before it where it does not say; unknown names are left out."""
+        """What each named step waits for, by its needs and its references; unknown names are left out."""
         known = self.step_by_id
         needs: dict[str, tuple[str, ...]] = {}
         before: str | None = None
         for step in self.steps:
             if step.id is not None and known[step.id] is step:
-                wanted = ((before,) if before else ()) if step.needs is None else step.needs
+                stated = ((before,) if before else ()) if step.needs is None else step.needs
+                wanted = (*stated, *implied_needs(step.id, step.action, step.params or {}, step.when))
                 needs[step.id] = tuple(need for need in dict.fromkeys(wanted) if need in known)
             before = step.id
         return needs

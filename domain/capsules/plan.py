@@ -7,8 +7,9 @@ from collections.abc import Collection
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from somagent.domain.actions import ActionSpec, Delivery, Weight, action
-from somagent.domain.capsules.definition import CapsuleDefinition, Retry, Step, effective_needs
+from somagent.domain.capsules.definition import CapsuleDefinition, Retry, Step
 from somagent.domain.capsules.graph import ancestry, topological_order
+from somagent.domain.capsules.needs import effective_needs
 from somagent.domain.errors import Code, Fault, SomaError
 from somagent.domain.model import Model
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
-from somagent.domain.actions import Weight
 from somagent.domain.capsules.plan import JobPlan, PlannedStep, ready, segment
 
 

@@ -10,8 +10,8 @@ from somagent.domain.actions import ActionSpec, action
 from somagent.domain.canonical import sha256_hex
 from somagent.domain.capsules.conditions import evaluate
 from somagent.domain.capsules.definition import CapsuleDefinition, Step
+from somagent.domain.capsules.needs import referenced_steps
 from somagent.domain.capsules.stepparams import resolve_params
-from somagent.domain.capsules.uses import referenced_steps
 from somagent.domain.errors import Code, Fault, SomaError
 from somagent.domain.policy.constitution import DEFAULT, Constitution
 from somagent.domain.policy.scoring import Signals, Verdict, judge
