@@ -13,8 +13,10 @@ import structlog
 
 from somagent.adapters.slm.port import Completion, Embeddings, Provider
 from somagent.adapters.slm.registry import Providers
+from somagent.domain.actions.remote import SlmRole
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.slm.messages import SlmFailure, SlmMetrics, SlmRequest, SlmResponse, SlmResult
+from somagent.domain.slm.storable import storable, storable_text
 from somagent.workers.slm_metrics import SlmMetrics as Meters
 
 log = structlog.get_logger(__name__)
@@ -70,6 +72,7 @@ class SlmCaller:
             called = time.perf_counter()
             try:
                 answer = await _call(provider, request)
+                result = _result_of(answer)
             except SomaError as error:
                 pause = self._pause(error, attempt)
                 if pause is None:
@@ -80,7 +83,7 @@ class SlmCaller:
             else:
                 latency_ms = (time.perf_counter() - called) * 1000
                 self._meters.latency.labels(request.role, answer.model).observe(time.perf_counter() - started)
-                return _answered(request, answer, latency_ms, attempt)
+                return _answered(request, result, answer, latency_ms, attempt)
         raise AssertionError("the last attempt has no pause")
 
     def _pause(self, error: SomaError, attempt: int) -> float | None:
@@ -103,7 +106,9 @@ class SlmCaller:
 
 def failure(request: SlmRequest, error: SomaError, metrics: SlmMetrics | None = None) -> SlmResponse:
     """The response that carries an error."""
-    said = SlmFailure(code=error.code, detail=error.detail, retryable=error.retryable, retry_after=error.retry_after)
+    said = SlmFailure(
+        code=error.code, detail=storable_text(error.detail), retryable=error.retryable, retry_after=error.retry_after
+    )
     return SlmResponse(
         request_id=request.request_id,
         session_id=request.session_id,
@@ -114,6 +119,8 @@ def failure(request: SlmRequest, error: SomaError, metrics: SlmMetrics | None = 
 
 
 async def _call(provider: Provider, request: SlmRequest) -> Completion | Embeddings:
+    if request.kind == "complete" and request.role is SlmRole.EMBEDDINGS:
+        raise SomaError(Code.PARAMS_INVALID, "Role embeddings answers with vectors: use slm.embed instead.")
     try:
         return await (provider.embed(request) if request.kind == "embed" else provider.complete(request))
     except SomaError:
@@ -124,10 +131,17 @@ async def _call(provider: Provider, request: SlmRequest) -> Completion | Embeddi
         raise SomaError(Code.SLM_FAILED, detail) from error
 
 
-def _answered(request: SlmRequest, answer: Completion | Embeddings, latency_ms: float, attempts: int) -> SlmResponse:
-    result = SlmResult(completion=answer.value) if isinstance(answer, Completion) else SlmResult(vectors=answer.vectors)
+def _result_of(answer: Completion | Embeddings) -> SlmResult:
+    if isinstance(answer, Completion):
+        return SlmResult(completion=storable(answer.value))
+    return SlmResult(vectors=answer.vectors)
+
+
+def _answered(
+    request: SlmRequest, result: SlmResult, answer: Completion | Embeddings, latency_ms: float, attempts: int
+) -> SlmResponse:
     metrics = SlmMetrics(
-        model=answer.model,
+        model=storable_text(answer.model)[:200],
         prompt_tokens=answer.usage.prompt_tokens,
         completion_tokens=answer.usage.completion_tokens,
         total_tokens=answer.usage.total_tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -13,6 +14,7 @@ from somagent.domain.errors import Code, SomaError
 
 MAX_ANSWER_BYTES: Final = 10 * 1024 * 1024
 _LONGEST_QUOTE: Final = 300
+_LONGEST_WAIT: Final = 86_400.0
 
 
 class AnswerTooLarge(Exception):
@@ -65,18 +67,18 @@ def _from_status(error: openai.APIStatusError, server: str) -> SomaError:
 
 
 def retry_after_seconds(headers: httpx2.Headers) -> float | None:
-    """The wait that Retry-After asks for, as seconds or as a date; None where it asks for none."""
+    """The wait that Retry-After asks for, as seconds or as a date; at most a day; None where it asks for none."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(0.0, seconds), _LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
 def _quoted(error: openai.APIStatusError) -> str:

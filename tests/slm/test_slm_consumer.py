@@ -164,6 +164,24 @@ async def test_failing_server_is_asked_three_times(served: Bench, model_server: 
     assert len(model_server.requests()) == 3
 
 
+async def test_answers_that_no_store_can_hold(served: Bench, model_server: ModelServer) -> None:
+    model_server.answers(chat("a\x00b\ud800c"))
+    (response,) = await served.ask(asked("Hello", request_id="text"))
+    assert response.result is not None
+    assert response.result.completion == "a\ufffdb\ufffdc"
+    for content in ("[" * 200 + "]" * 200, "[1e999]"):
+        model_server.answers(chat(content))
+        (response,) = await served.ask(asked("Hello", request_id=content[:4], schema={}))
+        assert response.error is not None
+        assert response.error.code == "slm_invalid_output"
+
+
+async def test_role_embeddings_completes_nothing(builtin: Bench) -> None:
+    (response,) = await builtin.ask(asked("Hello", SlmRole.EMBEDDINGS))
+    assert response.error is not None
+    assert (response.error.code, response.error.retryable) == ("params_invalid", False)
+
+
 async def test_no_request_is_a_dead_letter(builtin: Bench) -> None:
     for value in (b"not json", b'{"version": "v2"}', asked("x").to_bytes().replace(b"summarization", b"poetry")):
         await builtin.queue.publish(REQUESTS, "key", value)
