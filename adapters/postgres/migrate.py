@@ -41,12 +41,13 @@ async def _prepare(owner_url: str, passwords: dict[str, str]) -> None:
             await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             for role, password in passwords.items():
                 exists = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
-                verb = "ALTER" if exists else "CREATE"
+                # Attributes are set when a role is made: to change them later even to what they are takes a superuser,
+                # which the owner of a managed database is not.
+                change = "ALTER ROLE %I LOGIN" if exists else "CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE"
                 # A role's name and password cannot be bound; Postgres quotes them itself.
                 statement = await connection.fetchval(
-                    "SELECT format($1::text || ' ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD %L', $2::text, $3::text)",
-                    verb, role, password,
-                )  # fmt: skip
+                    "SELECT format($1::text || ' PASSWORD %L', $2::text, $3::text)", change, role, password
+                )
                 await connection.execute(statement)
     finally:
         await connection.close()
