@@ -11,6 +11,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from somagent.deploy.local.layout import Layout
 from somagent.deploy.local.ports import free_port
 from somagent.deploy.local.state import running_state
@@ -83,6 +85,22 @@ class LocalStack:
         """Stops the stack and removes its data."""
         self.run("down")
         shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+def lives(pid: int) -> bool:
+    """Whether the process runs; a zombie that nobody reaps does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def words(process: psutil.Process) -> list[str]:
+    """The process' command line, or nothing when it has ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 def new_stack(**environment: str) -> LocalStack:

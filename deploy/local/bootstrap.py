@@ -92,7 +92,7 @@ def _fill_venv() -> None:
     python = str(_python())
     _check(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv")
     uv = str(VENV / "bin" / "uv")
-    _check(uv, "pip", "sync", "--quiet", "--python", python, "requirements.lock")
+    _check(uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", python, "requirements.lock")
     _check(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--editable", ".")
     _say(f"Packages are in place ({time.monotonic() - begun:.0f} s)")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 
 from somagent.deploy.local import children, postgres, redis, temporal
@@ -61,8 +60,6 @@ class Plan:
 
     def own_processes(self) -> list[Part]:
         """The API and the workers."""
-        if importlib.util.find_spec("somagent.workers.main") is None:
-            return []
         workers = [
             children.worker_part(role, self.options.ports[children.worker_name(role)], self.environment)
             for role in children.ROLES

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from somagent.tests.harness import LocalStack, new_stack
-
-
-@pytest.fixture
-def local() -> Iterator[LocalStack]:
-    """A data directory in which nothing has run."""
-    stack = new_stack()
-    yield stack
-    stack.destroy()
+from somagent.tests.harness import LocalStack
 
 
 @pytest.mark.parametrize(

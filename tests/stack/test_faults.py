@@ -6,31 +6,13 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psutil
-import pytest
 
 from somagent.deploy.local.layout import Layout
 from somagent.deploy.local.state import Phase, read_state
-from somagent.tests.harness import LocalStack, describe, new_stack
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[LocalStack]:
-    """One stack for the tests that leave it whole."""
-    stack = new_stack()
-    stack.up()
-    yield stack
-    stack.destroy()
-
-
-@pytest.fixture
-def local() -> Iterator[LocalStack]:
-    """A stack that is not up yet."""
-    stack = new_stack()
-    yield stack
-    stack.destroy()
+from somagent.tests.harness import LocalStack, describe, lives, words
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> bool:
@@ -73,14 +55,7 @@ def test_a_taken_port_is_said_and_nothing_starts(local: LocalStack) -> None:
     assert done.returncode == 1
     assert f"Port {local.port} is taken" in done.stderr
     assert local.run("status").returncode == 3
-    assert not [process for process in psutil.process_iter() if str(local.data_dir) in " ".join(_words(process))]
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
+    assert not [process for process in psutil.process_iter() if str(local.data_dir) in " ".join(words(process))]
 
 
 def test_everything_killed_comes_up_again(local: LocalStack) -> None:
@@ -99,16 +74,9 @@ def test_children_do_not_outlive_a_killed_supervisor(local: LocalStack) -> None:
     local.up()
     pids = local.pids()
     os.kill(pids.pop("supervisor"), signal.SIGKILL)
-    assert eventually(lambda: not any(_lives(pid) for pid in pids.values()))
+    assert eventually(lambda: not any(lives(pid) for pid in pids.values()))
     local.up()
     assert all(part.healthy for part in local.parts().values())
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def test_a_part_that_keeps_dying_ends_the_stack_with_its_name(local: LocalStack) -> None:
@@ -119,7 +87,7 @@ def test_a_part_that_keeps_dying_ends_the_stack_with_its_name(local: LocalStack)
     def given_up() -> bool:
         state = read_state(layout)
         redis = state.part("redis") if state is not None else None
-        if redis is not None and redis.pid is not None and _lives(redis.pid):
+        if redis is not None and redis.pid is not None and lives(redis.pid):
             os.kill(redis.pid, signal.SIGKILL)
         return state is not None and state.phase is Phase.FAILED
 
@@ -127,7 +95,7 @@ def test_a_part_that_keeps_dying_ends_the_stack_with_its_name(local: LocalStack)
     state = read_state(layout)
     assert state is not None
     assert "redis died 6 times within 60 s" in state.message
-    assert not any(_lives(pid) for pid in others.values())
+    assert not any(lives(pid) for pid in others.values())
 
 
 def test_parts_with_an_address_in_the_environment_are_not_started(running: LocalStack, local: LocalStack) -> None:

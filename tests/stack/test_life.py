@@ -6,22 +6,12 @@ import json
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator
 
 import asyncpg
 import psutil
-import pytest
 import redis
 
-from somagent.tests.harness import LocalStack, describe, new_stack
-
-
-@pytest.fixture
-def local() -> Iterator[LocalStack]:
-    """A stack that is not up yet."""
-    stack = new_stack()
-    yield stack
-    stack.destroy()
+from somagent.tests.harness import LocalStack, describe, lives, words
 
 
 async def test_everything_lasts_over_down_and_up(local: LocalStack) -> None:
@@ -33,7 +23,7 @@ async def test_everything_lasts_over_down_and_up(local: LocalStack) -> None:
     assert next(iter(parts)) == "supervisor"
     assert {"postgres", "redis", "temporal", "temporal-ui"} <= set(parts)
     assert all(part.healthy for part in parts.values())
-    assert all(psutil.pid_exists(part.pid) for part in parts.values() if part.pid is not None)
+    assert all(lives(part.pid) for part in parts.values() if part.pid is not None)
     assert not any("@" in part.url for part in parts.values()), "a password may stand in an address"
 
     again = local.run("up", "--detach")
@@ -47,7 +37,7 @@ async def test_everything_lasts_over_down_and_up(local: LocalStack) -> None:
     redis.Redis.from_url(first.redis_url).set("kept", "value")
 
     assert "is down" in local.down()
-    assert not any(psutil.pid_exists(part.pid) for part in parts.values() if part.pid is not None)
+    assert not any(lives(part.pid) for part in parts.values() if part.pid is not None)
     status = local.run("status", "--output", "json")
     assert (status.returncode, json.loads(status.stdout)) == (3, {"parts": []})
     assert "Nothing is running" in local.down()
@@ -61,23 +51,15 @@ async def test_everything_lasts_over_down_and_up(local: LocalStack) -> None:
     assert redis.Redis.from_url(second.redis_url).get("kept") == b"value"
 
 
-def test_secrets_are_for_their_owner_only(local: LocalStack) -> None:
-    local.up()
+def test_secrets_are_for_their_owner_only(running: LocalStack) -> None:
     for file in ("secrets.json", "run/stack.json", "run/redis.conf"):
-        assert stat.S_IMODE((local.data_dir / file).stat().st_mode) == 0o600
-    passwords = json.loads((local.data_dir / "secrets.json").read_text()).values()
-    logs = "".join(log.read_text(errors="replace") for log in (local.data_dir / "logs").glob("*.log"))
-    commands = [argument for process in psutil.process_iter() for argument in _arguments(process)]
+        assert stat.S_IMODE((running.data_dir / file).stat().st_mode) == 0o600
+    passwords = json.loads((running.data_dir / "secrets.json").read_text()).values()
+    logs = "".join(log.read_text(errors="replace") for log in (running.data_dir / "logs").glob("*.log"))
+    commands = [argument for process in psutil.process_iter() for argument in words(process)]
     for password in passwords:
         assert password not in logs
         assert not any(password in argument for argument in commands)
-
-
-def _arguments(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
 
 
 def test_in_the_foreground_an_interrupt_ends_everything_in_order(local: LocalStack) -> None:
@@ -94,7 +76,7 @@ def test_in_the_foreground_an_interrupt_ends_everything_in_order(local: LocalSta
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     process.stdout.close()
-    assert not any(psutil.pid_exists(pid) for pid in pids.values())
+    assert not any(lives(pid) for pid in pids.values())
     assert local.run("status").returncode == 3
 
 
