@@ -1,0 +1,132 @@
+"""The stack under measurement and, beside it on the same servers, the bare workers and the bare API."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from somagent.benchmarks.capsules import light_capsule
+from somagent.client import SomaGent
+
+LIGHT = (3, 40)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Addresses of both sides, and the processes to weigh."""
+
+    api: str
+    token: str
+    bare_api: str
+    temporal: str
+    pids: dict[str, int]
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Both sides, started; ended, with every file of theirs, afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="somagent-bench-"))
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        port, bare_port = _free_port(), _free_port()
+        _somagent("up", "--detach", "--data-dir", str(folder), "--port", str(port))
+        parts = {part["name"]: part for part in _status(folder)}
+        temporal = str(parts["temporal"]["url"])
+        for role in ("workflows", "activities"):
+            children.append(_spawn("-m", "somagent.benchmarks.bare_worker", temporal, role))
+        environment = {**os.environ, "BARE_POSTGRES_URL": _postgres(folder)}
+        children.append(
+            _spawn(
+                "-m", "uvicorn", "somagent.benchmarks.bare_api:app", "--port", str(bare_port), "--loop", "uvloop",
+                "--http", "httptools", "--no-access-log", "--log-level", "error", environment=environment,
+            )
+        )  # fmt: skip
+        _answers(bare_port)
+        author, reviewer = (_token(folder, user) for user in ("author", "reviewer"))
+        _publish(str(parts["api"]["url"]), author, reviewer)
+        pids = {name: int(part["pid"]) for name, part in parts.items() if part["pid"]}
+        pids |= {
+            name: child.pid
+            for name, child in zip(("bare workflows", "bare activities", "bare api"), children, strict=True)
+        }
+        yield World(str(parts["api"]["url"]), author, f"http://127.0.0.1:{bare_port}", temporal, pids)
+    finally:
+        for child in children:
+            child.send_signal(signal.SIGTERM)
+        for child in children:
+            child.wait(timeout=30)
+        _somagent("down", "--data-dir", str(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(api: str, author_token: str, reviewer_token: str) -> None:
+    with SomaGent(api, author_token) as author, SomaGent(api, reviewer_token) as reviewer:
+        for steps in LIGHT:
+            definition = light_capsule(steps)
+            submission = author.submit_capsule(definition, owner="bench")
+            reviewer.review(submission["id"], "approve")
+            installation = author.install(definition["id"])
+            if installation["status"] != "installed":
+                raise RuntimeError(f"{definition['id']} was not installed: {installation}")
+
+
+def _spawn(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, env=environment)
+    if "uvicorn" not in arguments:
+        assert child.stdout is not None
+        child.stdout.readline()
+    return child
+
+
+def _answers(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError("The bare API does not answer.")
+
+
+def _postgres(folder: Path) -> str:
+    """The owner's address, so that both sides write to the same server."""
+    parts = orjson.loads((folder / "run" / "stack.json").read_bytes())["parts"]
+    return next(str(part["probe"]) for part in parts if part["name"] == "postgres")
+
+
+def _status(folder: Path) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = orjson.loads(_somagent("status", "--data-dir", str(folder), "--output", "json"))[
+        "parts"
+    ]
+    return parts
+
+
+def _token(folder: Path, user: str) -> str:
+    issued = _somagent("tokens", "issue", "--data-dir", str(folder), "--tenant", "bench", "--user", user)
+    return issued.strip().splitlines()[-1]
+
+
+def _somagent(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "somagent.cli.app", *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
