@@ -97,11 +97,15 @@ class SlmConsumer:
         await self._tell(request, response)
 
     async def bury(self, delivery: Delivery, reason: str) -> None:
-        """Answers a request that is given up with an error, so that nobody waits for it for ever."""
-        self._metrics.dead.inc()
+        """Answers a request that is given up with an error, so that nobody waits for it for ever.
+
+        Raises:
+            Exception: the record did not take the answer; the queue asks again.
+        """
         try:
             request = _request_of(delivery)
         except Undeliverable:
+            self._metrics.dead.inc()
             return
         error = SomaError(
             Code.SLM_FAILED,
@@ -111,9 +115,15 @@ class SlmConsumer:
             retryable=False,
         )
         response = failure(request, error)
-        self._count(response)
         await self._sink.record(request, response)
-        await self._tell(request, response)
+        self._metrics.dead.inc()
+        self._count(response)
+        try:
+            await self._tell(request, response)
+        except Postponed:
+            raise
+        except Exception as failed:  # recorded, and whoever waits has a time limit: nothing is gained by holding on
+            log.error("slm_burial_untold", request_id=request.request_id, error=f"{type(failed).__name__}: {failed}")
 
     async def _tell(self, request: SlmRequest, response: SlmResponse) -> None:
         await self._patiently(lambda: self._queue.publish(RESPONSES, request.ordering_key, response.to_bytes()))

@@ -235,6 +235,38 @@ async def test_stop_while_the_record_is_away_gives_back(
     assert await redis.xlen(DEAD) == 0
 
 
+class BrokenSink(RedisSink):
+    """A record with a bug: it cannot be asked, and tells nobody."""
+
+    async def stored_answer(self, request: SlmRequest) -> SlmResponse | None:
+        raise ZeroDivisionError("a bug")
+
+    async def finish(self, request: SlmRequest, response: SlmResponse) -> None:
+        raise ZeroDivisionError("a bug")
+
+
+async def test_given_up_request_is_answered_with_an_error(
+    queue: RedisStreams, redis: Redis, redis_server: RedisServer
+) -> None:
+    providers, sink, registry = (
+        providers_from(Settings(SLM_BASE_URL="")),
+        BrokenSink(redis_server.url),
+        CollectorRegistry(),
+    )
+    consumer = SlmConsumer(queue, providers, sink, SlmMetrics(registry), name="one")
+    task = asyncio.create_task(consumer.run())
+    (response,) = await Bench(queue, redis, consumer, registry).ask(asked(TEXT))
+    await consumer.stop()
+    await task
+    await sink.close()
+    assert response.error is not None
+    assert (response.error.code, response.error.retryable) == ("slm_failed", False)
+    assert "ZeroDivisionError" in response.error.detail
+    assert await redis.xlen(DEAD) == 1
+    assert await redis.hexists("answers", "job-1:sum")
+    assert registry.get_sample_value("slm_dead_letters_total") == 1
+
+
 async def test_depth_is_a_metric(builtin: Bench) -> None:
     assert builtin.registry.get_sample_value("slm_queue_depth", {"topic": REQUESTS}) == 0
 
