@@ -33,7 +33,7 @@ _log = structlog.get_logger("somagent.api")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One worker process, as it registered itself under ``soma:metrics:{role}:{pid}``."""
+    """One worker process, as it registered itself under ``soma:metrics:{role}:{host}-{pid}``."""
 
     role: str
     pid: str
@@ -58,10 +58,11 @@ class _Collected(Collector):
 
 
 def _labelled(families: Iterable[Metric], role: str, pid: str) -> Iterator[Metric]:
+    """Tell processes apart by labels of our own: ``role`` is the name of a model's role in some of the metrics."""
     for family in families:
         copy = Metric(family.name, family.documentation, family.type, family.unit)
         copy.samples = [
-            sample._replace(labels={**sample.labels, "role": role, "pid": pid}) for sample in family.samples
+            sample._replace(labels={**sample.labels, "process": role, "pid": pid}) for sample in family.samples
         ]
         yield copy
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -35,7 +36,7 @@ async def serve_health(parts: Parts, role: str, port: int) -> AsyncIterator[None
     )
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours end the worker
     serving = asyncio.create_task(server.serve())
-    announcing = asyncio.create_task(_announce(parts, role, f"http://{parts.settings.host}:{port}/metrics"))
+    announcing = asyncio.create_task(_announce(parts, role, f"http://{_own_name(parts.settings.host)}:{port}/metrics"))
     try:
         yield
     finally:
@@ -61,8 +62,14 @@ def _app(parts: Parts, role: str) -> Starlette:
 
 async def _announce(parts: Parts, role: str, url: str) -> None:
     """Tell the API where this worker's metrics are, again and again while it lives."""
-    key = f"soma:metrics:{role}:{os.getpid()}"
+    # In containers every worker has the same few process ids: the host's name tells them apart.
+    key = f"soma:metrics:{role}:{socket.gethostname()}-{os.getpid()}"
     while True:
         with suppress(RedisError, OSError):
             await parts.redis.set(key, url, ex=TTL_SECONDS)
         await asyncio.sleep(TTL_SECONDS / 3)
+
+
+def _own_name(host: str) -> str:
+    """What others reach this process by: where it listens, or the machine's name where that is everywhere."""
+    return socket.gethostname() if host in {"0.0.0.0", "::"} else host  # noqa: S104 (compared, not bound)
