@@ -48,8 +48,8 @@ def write_report(path: Path, report: Report, *, seconds: float) -> None:
     lines = [
         "# Benchmarks",
         "",
-        "`make bench` measures SomaGent beside the bare parts it is made of: a workflow by the Temporal SDK alone with as",
-        "many activities as the job has steps, and FastAPI routes that read or insert one row by asyncpg. Both sides use",
+        "`make bench` measures SomaGent beside the bare parts it is made of: a workflow by the Temporal SDK alone with",
+        "as many activities as the job has steps, and FastAPI routes that read or insert one row by asyncpg. Both use",
         "the same servers with the same settings and as many worker processes, rounds alternate, and every job is read",
         "back and verified. A ratio is the median of the rounds' ratios; in brackets the lowest and the highest.",
         "",
@@ -63,8 +63,8 @@ def write_report(path: Path, report: Report, *, seconds: float) -> None:
             for one in report.comparisons
         ),
         "",
-        "SomaGent's jobs write a row, the progress and an event for every step and are taken over authenticated REST; the",
-        "bare workflow does neither.",
+        "SomaGent's jobs write a row, the progress and an event for every step and are taken over authenticated REST;",
+        "the bare workflow does neither.",
         "",
         "## As jobs accumulate",
         "",

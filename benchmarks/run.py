@@ -71,7 +71,9 @@ async def measure(on: World, *, full: bool) -> Report:
     job_id = await measures.one_job(on)
     reads, inserts = [], []
     for _ in range(ROUNDS):
-        reads.append(Pair(await measures.soma_reads(on, job_id, 2000), await measures.bare_reads(on, bare_id, 2000)))
+        soma_rate = await measures.soma_reads(on, job_id, 2000)
+        bare_rate = await measures.bare_reads(on, bare_id, 2000)
+        reads.append(Pair(soma_rate, bare_rate))
     for _ in range(ROUNDS):
         taken = await measures.soma_jobs(on, 200, 3)
         rate, _ = await measures.bare_inserts(on, 200)

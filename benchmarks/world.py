@@ -45,8 +45,8 @@ def world() -> Iterator[World]:
         _somagent("up", "--detach", "--data-dir", str(folder), "--port", str(port))
         parts = {part["name"]: part for part in _status(folder)}
         temporal = str(parts["temporal"]["url"])
-        for role in ("workflows", "activities"):
-            children.append(_spawn("-m", "somagent.benchmarks.bare_worker", temporal, role))
+        roles = ("workflows", "activities")
+        children.extend(_spawn("-m", "somagent.benchmarks.bare_worker", temporal, role) for role in roles)
         environment = {**os.environ, "BARE_POSTGRES_URL": _postgres(folder)}
         children.append(
             _spawn(
