@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from somagent.adapters.tools import limits
-from somagent.adapters.tools.grant import NOBODY, Grant, prepare_workspace
+from somagent.adapters.tools.grant import GIT_CONFIG, NOBODY, Grant, prepare_workspace
 from somagent.adapters.tools.port import ToolContext
 from somagent.adapters.tools.process import Launch
 
@@ -29,6 +29,7 @@ _ETC_MADE = {
     "passwd": "nobody:x:65534:65534:agent:/workspace:/bin/sh\n",
     "group": "nogroup:x:65534:\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "gitconfig": GIT_CONFIG,
     "hosts": "127.0.0.1 localhost\n::1 localhost\n",
 }
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": HOME, "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108
@@ -113,6 +114,7 @@ def _system(grant: Grant) -> Iterator[str]:
             yield from ("--symlink", str(path.readlink()), str(path))
         elif path.is_dir():
             yield from ("--ro-bind", str(path), str(path))
+    yield from ("--perms", "0755", "--dir", "/etc")
     for name in (*_ETC, *(_ETC_WITH_NETWORK if grant.network else ())):
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     yield from ("--proc", "/proc", "--dev", "/dev")
@@ -122,7 +124,7 @@ def _system(grant: Grant) -> Iterator[str]:
 
 def _made(files: dict[str, BinaryIO]) -> Iterator[str]:
     for name, file in files.items():
-        yield from ("--ro-bind-data", str(file.fileno()), f"/etc/{name}")
+        yield from ("--perms", "0444", "--ro-bind-data", str(file.fileno()), f"/etc/{name}")
 
 
 def _folders(context: ToolContext, grant: Grant) -> Iterator[str]:

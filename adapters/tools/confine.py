@@ -2,8 +2,9 @@
 
     python -I -S confine.py ORDER
 
-ORDER is JSON: {"command", "folder", "writable"[], "readable"[], "user" (id or null), "network", "address_space",
-"file_size", "open_files", "processes"}. With ``--probe`` in its place it says whether this machine can do it.
+ORDER is JSON: {"command", "folder", "writable"[], "readable"[], "user" (id or null), "network", "metadata",
+"address_space", "file_size", "open_files", "processes"}. With ``--probe`` in its place it says whether this machine
+can do it.
 
 The program's parent stays outside the confinement, adopts whatever the program leaves behind, and ends all of it when
 the program ends or SIGTERM comes, so that nothing outlives the step. Source of the numbers: the kernel's
@@ -124,7 +125,7 @@ def _become(order: dict[str, object]) -> NoReturn:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _call(_RESTRICT_SELF, rules, 0)
         os.close(rules)
-        _filter_calls(network=bool(order["network"]), metadata=order["user"] is None)
+        _filter_calls(network=bool(order["network"]), metadata=not order["metadata"])
     except (OSError, ValueError) as error:
         os.write(2, f"confine: cannot confine: {error}\n".encode())
         os._exit(SETUP_FAILED)

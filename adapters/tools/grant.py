@@ -6,12 +6,15 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from somagent.adapters.tools.port import ToolContext
 from somagent.adapters.tools.workspace import ATTACHMENTS, SHARED, opened_folder
 
 NOBODY = 65534
 MAX_OUTPUT_BYTES = 1024 * 1024
+GIT_CONFIG = "[safe]\n\tdirectory = *\n"
+"""The machine-wide configuration that git finds: folders belong to other users, and nothing outside is in reach."""
 
 _STICKY = 0o1777
 
@@ -24,6 +27,8 @@ class Grant:
         env: variables added to PATH, HOME, LANG and TMPDIR; nothing of our own environment is ever in it.
         folder: the working folder, below the job's.
         network: whether it may use the network; only for programs and addresses that were checked before.
+        trusted: whether it is a program of our choice with arguments of our making, which may change files' modes also
+            where Landlock could not tell whose files these are.
     """
 
     stdin: bytes = b""
@@ -31,6 +36,7 @@ class Grant:
     env: Mapping[str, str] = field(default_factory=dict)
     folder: str = "."
     network: bool = False
+    trusted: bool = False
 
 
 def prepare_workspace(context: ToolContext, owner: int | None, *, with_mounts: bool = True) -> None:
@@ -53,6 +59,18 @@ def prepare_workspace(context: ToolContext, owner: int | None, *, with_mounts: b
                 _make_mount(context, parts[:depth], owned=owner is not None)
         if owner is not None:
             _give(folder, owner, except_names=frozenset(parts[0] for parts in mounts))
+            if context.attachments is not None:
+                _open_to_all(context.attachments)
+
+
+def _open_to_all(attachments: Path) -> None:
+    """Let every user read the attachments, which are ours and lie in a folder that is not open to every user."""
+    for _, folders, files, folder in os.fwalk(attachments, follow_symlinks=False):
+        os.fchmod(folder, 0o755)
+        for name in (*folders, *files):
+            found = os.lstat(name, dir_fd=folder)
+            if stat.S_ISREG(found.st_mode) and not found.st_mode & stat.S_IROTH:
+                os.chmod(name, 0o644, dir_fd=folder)
 
 
 def _make_mount(context: ToolContext, parts: tuple[str, ...], *, owned: bool) -> None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from somagent.adapters.tools import confine, limits
-from somagent.adapters.tools.grant import NOBODY, Grant, prepare_workspace
+from somagent.adapters.tools.grant import GIT_CONFIG, NOBODY, Grant, prepare_workspace
 from somagent.adapters.tools.port import ToolContext
 from somagent.adapters.tools.process import Launch
 from somagent.adapters.tools.workspace import ATTACHMENTS, SHARED, opened_folder
@@ -59,6 +59,8 @@ class Landlock:
         with tempfile.TemporaryDirectory(prefix="somagent-", ignore_cleanup_errors=True) as temporary:
             if self._user is not None:
                 os.chown(temporary, self._user, self._user)
+            git_config = Path(temporary, "gitconfig")
+            git_config.write_text(GIT_CONFIG)
             yield Launch(
                 argv=[*HELPER, json.dumps(self._order(context, command, grant, temporary))],
                 stdin=grant.stdin,
@@ -69,6 +71,7 @@ class Landlock:
                     "HOME": str(context.workspace),
                     "LANG": "C.UTF-8",
                     "TMPDIR": temporary,
+                    "GIT_CONFIG_SYSTEM": str(git_config),
                     **grant.env,
                 },
                 stop_signal=signal.SIGTERM,
@@ -85,6 +88,7 @@ class Landlock:
             "readable": readable,
             "user": self._user,
             "network": grant.network,
+            "metadata": grant.trusted or self._user is not None,
             "address_space": limits.ADDRESS_SPACE_BYTES,
             "file_size": limits.FILE_BYTES,
             "open_files": limits.OPEN_FILES,

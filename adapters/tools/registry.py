@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from somagent.adapters.egress import EgressRules
 from somagent.adapters.settings import Settings
 from somagent.adapters.tools.files import FilesTool
+from somagent.adapters.tools.git import GitTool
 from somagent.adapters.tools.http import HttpTool
 from somagent.adapters.tools.port import Tool, ToolContext
 from somagent.adapters.tools.sandbox import Sandbox
@@ -26,6 +27,7 @@ class ToolRegistry:
             "files": FilesTool(),
             "text": TextTool(),
             "http": self._http,
+            "git": GitTool(sandbox, rules),
             "shell": ShellTool(sandbox),
         }
 
