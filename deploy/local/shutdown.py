@@ -9,7 +9,7 @@ from collections.abc import Callable
 from somagent.deploy.local.layout import Layout
 from somagent.deploy.local.leftovers import stop_leftovers
 from somagent.deploy.local.processes import alive
-from somagent.deploy.local.state import SUPERVISOR, is_running, read_state, supervisor_lock
+from somagent.deploy.local.state import SUPERVISOR, PartState, is_running, read_state, supervisor_lock
 from somagent.domain.errors import Code, SomaError
 
 _PATIENCE_SECONDS = 100.0
@@ -41,10 +41,12 @@ def shut_down(layout: Layout, report: Callable[[str], None]) -> bool:
 
 def _end_supervisor(layout: Layout) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
+    supervisor: PartState | None = None
     asked = False
-    while is_running(layout):
+    while is_running(layout) or (supervisor is not None and alive(supervisor.pid, supervisor.started)):
         state = read_state(layout)
-        supervisor = state.part(SUPERVISOR) if state is not None else None
+        if state is not None:
+            supervisor = state.part(SUPERVISOR)
         process = alive(supervisor.pid, supervisor.started) if supervisor is not None else None
         if process is not None and not asked:
             process.send_signal(signal.SIGTERM)
