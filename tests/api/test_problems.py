@@ -5,30 +5,15 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 
+from somagent.tests.api.asking import problem
 from somagent.tests.api.servers import ApiServer
 
 JSON = {"Content-Type": "application/json"}
 ECHO = "/v1/probe/echo"
-
-
-def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document: dict[str, Any] = response.json()
-    assert document["status"] == status
-    assert document["code"] == code
-    assert document["type"] == f"urn:somagent:problem:{code}"
-    assert document["title"]
-    assert document["detail"]
-    assert document["instance"] == response.request.url.path
-    assert document["request_id"] == response.headers["x-request-id"]
-    assert ("errors" in document) == (status == 422)
-    return document
 
 
 def test_unknown_paths(client: httpx.Client) -> None:
