@@ -61,7 +61,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(app_db.close)
         system_db = await Database.open(settings.postgres_system_url.get_secret_value(), pool_size=3)
         stack.push_async_callback(system_db.close)
-        redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_connect_timeout=3)
+        redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_connect_timeout=3, socket_timeout=10)
         stack.push_async_callback(redis.aclose)
         queue = RedisStreams(redis)
         stack.push_async_callback(queue.close)
