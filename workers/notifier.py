@@ -1,8 +1,8 @@
 """Delivery of notifications to the operator's webhooks.
 
-A notification is claimed by moving its next attempt a minute ahead, posted outside any transaction, and then settled.
-Several notifiers share the work; a claim whose notifier dies comes up again. The other side tells repeats apart by the
-Idempotency-Key, which is the notification's id.
+A notification is claimed by moving its next attempt a minute ahead (longer than a whole batch can take), posted outside
+any transaction, and then settled. Several notifiers share the work; a claim whose notifier dies comes up again. The
+other side tells repeats apart by the Idempotency-Key, which is the notification's id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 TRIES: Final = 10
 _BATCH: Final = 20
-_SECONDS: Final = 10.0
+_AT_ONCE: Final = 5
 _LONGEST_PAUSE: Final = 900.0
 
 _DELIVER_LISTED: Final = """
@@ -72,19 +72,22 @@ class Notifier:
 
     Args:
         database: opened as role ``soma_system``, which sees every tenant.
-        channels: absent, those of the settings.
+        timeout_seconds: for one whole exchange with a webhook.
 
     Raises:
         SomaError: ``validation_failed``, when SOMAGENT_WEBHOOKS cannot be used.
     """
 
-    def __init__(self, settings: Settings, database: Database, channels: Channels | None = None) -> None:
+    def __init__(self, settings: Settings, database: Database, *, timeout_seconds: float = 10.0) -> None:
         self._database = database
-        self._webhooks = (channels or Channels.from_settings(settings)).webhooks
+        self._timeout_seconds = timeout_seconds
+        self._webhooks = Channels.from_settings(settings).webhooks
         # The operator who names a webhook allows its address with it; redirects are not followed.
         allowed = [settings.egress_allow, *map(_host_and_port, self._webhooks.values())]
         self._client = httpx.AsyncClient(
-            transport=EgressTransport(EgressRules(",".join(filter(None, allowed)))), trust_env=False, timeout=_SECONDS
+            transport=EgressTransport(EgressRules(",".join(filter(None, allowed)))),
+            trust_env=False,
+            timeout=timeout_seconds,
         )
 
     async def run_once(self) -> int:
@@ -95,19 +98,21 @@ class Notifier:
         """
         listed: int = await self._database.pool.fetchval(_DELIVER_LISTED)
         due = await self._database.pool.fetch(_CLAIM, _BATCH)
-        await asyncio.gather(*(self._attempt(row) for row in due))
+        at_once = asyncio.Semaphore(_AT_ONCE)
+        await asyncio.gather(*(self._attempt(row, at_once) for row in due))
         return listed + len(due)
 
     async def close(self) -> None:
         """Close connections that are kept open."""
         await self._client.aclose()
 
-    async def _attempt(self, row: asyncpg.Record) -> None:
+    async def _attempt(self, row: asyncpg.Record, at_once: asyncio.Semaphore) -> None:
         url = self._webhooks.get(row["channel"])
         if url is None:
             await self._settle(row, "failed", f"There is no channel {row['channel']!r} any more.")
             return
-        failure = await self._post(url, row)
+        async with at_once:
+            failure = await self._post(url, row)
         if failure is None:
             await self._settle(row, "delivered", None)
             return
@@ -125,13 +130,13 @@ class Notifier:
         }
         request = self._client.build_request("POST", url, content=_body(row), headers=headers)
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(self._timeout_seconds):
                 response = await self._client.send(request, stream=True, follow_redirects=False)
                 await response.aclose()
         except SomaError as error:
             return error.detail
         except TimeoutError:
-            return f"The webhook gave no answer in {_SECONDS:g} seconds."
+            return f"The webhook gave no answer in {self._timeout_seconds:g} seconds."
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, httpx.HTTPError) as error:
             return f"The webhook cannot be reached ({type(error).__name__})."
         return None if response.is_success else f"The webhook answered {response.status_code}."

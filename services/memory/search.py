@@ -16,12 +16,15 @@ import orjson
 
 from somagent.adapters.memory.embedder import Embedded
 from somagent.domain.memory.filters import RecallFilters
+from somagent.domain.memory.fitness import coverage
 from somagent.domain.memory.fusion import fuse
 from somagent.domain.memory.items import clean
 
 _EXACT_UP_TO: Final = 2_000
 _POOL: Final = 50
 """Each ranking has at least so many items before they are fused."""
+_WEIGHED: Final = 4
+"""How many times as many items are weighed word by word as are kept."""
 
 # Plans are made for the tenant and filters at hand: a plan for the average tenant would starve the small ones.
 _PREPARE: Final = """
@@ -43,13 +46,13 @@ _NEAREST_EXACT: Final = f"""
 SELECT id FROM memories WHERE {_WHERE} AND embedding_model = $9
 ORDER BY (embedding <=> $7::text::vector) + 0.0, id LIMIT $8
 """  # noqa: S608 - constants only
-_ALL_WORDS: Final = f"""
+_AS_WRITTEN: Final = f"""
 SELECT id FROM memories WHERE {_WHERE} AND search @@ websearch_to_tsquery('english', $7)
 ORDER BY ts_rank_cd(search, websearch_to_tsquery('english', $7), 32) DESC, id LIMIT $8
 """  # noqa: S608 - constants only
 _ANY_WORD: Final = f"""
 SELECT id FROM memories WHERE {_WHERE} AND search @@ $7::text::tsquery
-ORDER BY ts_rank_cd(search, $7::text::tsquery, 32) DESC, id LIMIT $8
+ORDER BY ts_rank(search, $7::text::tsquery) DESC, id LIMIT $8
 """  # noqa: S608 - constants only
 _LEXEMES: Final = "SELECT tsvector_to_array(to_tsvector('english', $1))"
 _MATCHED: Final = """
@@ -103,9 +106,10 @@ async def question_terms(connection: asyncpg.Connection, question: str) -> list[
 async def matched_terms(
     connection: asyncpg.Connection, tenant_id: str, ids: Sequence[UUID], terms: Sequence[str]
 ) -> dict[UUID, list[str]]:
-    """Which of ``terms`` each item holds."""
+    """Which of ``terms`` each item holds, in the order of ``ids``."""
     rows = await connection.fetch(_MATCHED, tenant_id, list(ids), list(terms))
-    return {row["id"]: row["terms"] for row in rows}
+    found = {row["id"]: row["terms"] for row in rows}
+    return {memory_id: found[memory_id] for memory_id in ids if memory_id in found}
 
 
 async def _by_meaning(connection: asyncpg.Connection, scope: Scope, embedded: Embedded, pool: int) -> list[UUID]:
@@ -117,16 +121,22 @@ async def _by_meaning(connection: asyncpg.Connection, scope: Scope, embedded: Em
 
 
 async def _by_words(connection: asyncpg.Connection, scope: Scope, query: str, pool: int) -> list[UUID]:
-    """Items with every word (quotes, OR and a leading minus as in a web search), then those with any of them."""
+    """Items with any of the query's words, those first that hold the most of it, rare words weighing more.
+
+    Where the query is written as for a web search (quoted phrases, OR, a leading minus), what fits it exactly goes
+    before.
+    """
     arguments = scope.arguments()
-    rows = await connection.fetch(_ALL_WORDS, *arguments, query, pool)
-    found = [row["id"] for row in rows]
-    if len(found) < pool:
-        terms = await question_terms(connection, _without_negated(query))
-        if len(terms) > 1:
-            rows = await connection.fetch(_ANY_WORD, *arguments, _any_of(terms), pool)
-            found.extend(row["id"] for row in rows)
-    return list(dict.fromkeys(found))[:pool]
+    exact = await connection.fetch(_AS_WRITTEN, *arguments, query, pool) if _has_operators(query) else []
+    terms = await question_terms(connection, _without_negated(query))
+    rows = await connection.fetch(_ANY_WORD, *arguments, _any_of(terms), _WEIGHED * pool) if terms else []
+    share = coverage(terms, await matched_terms(connection, scope.tenant_id, [row["id"] for row in rows], terms))
+    weighed = sorted(share, key=lambda memory_id: -round(share[memory_id], 9))
+    return list(dict.fromkeys([*(row["id"] for row in exact), *weighed]))[:pool]
+
+
+def _has_operators(query: str) -> bool:
+    return '"' in query or any(word == "OR" or word.startswith("-") for word in query.split())
 
 
 def _any_of(terms: Sequence[str]) -> str:
