@@ -10,6 +10,7 @@ from somagent.adapters.tools.files import FilesTool
 from somagent.adapters.tools.git import GitTool
 from somagent.adapters.tools.http import HttpTool
 from somagent.adapters.tools.port import Tool, ToolContext
+from somagent.adapters.tools.postgres_query import PostgresTool
 from somagent.adapters.tools.sandbox import Sandbox
 from somagent.adapters.tools.shell import ShellTool
 from somagent.adapters.tools.text import TextTool
@@ -22,11 +23,13 @@ class ToolRegistry:
     def __init__(self, settings: Settings) -> None:
         rules = EgressRules(settings.egress_allow)
         self._http = HttpTool(rules)
+        self._postgres = PostgresTool(settings.sql_connections)
         sandbox = Sandbox()
         self._tools: dict[str, Tool] = {
             "files": FilesTool(),
             "text": TextTool(),
             "http": self._http,
+            "postgres": self._postgres,
             "git": GitTool(sandbox, rules),
             "shell": ShellTool(sandbox),
         }
@@ -46,3 +49,4 @@ class ToolRegistry:
     async def close(self) -> None:
         """Close connections that tools keep open."""
         await self._http.close()
+        await self._postgres.close()
