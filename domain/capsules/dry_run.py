@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, TemplateError, meta
+from jinja2 import Environment, TemplateError, meta, nodes
 from pydantic import JsonValue
 
 from somagent.domain.actions import action
@@ -154,7 +154,8 @@ def _template(step: Step, path: str) -> Iterator[Trouble]:
         parsed = Environment(autoescape=False).parse(bound(template).source)  # noqa: S701  parsed only, never rendered
     except TemplateError:
         return
-    for name in sorted(meta.find_undeclared_variables(parsed) - {"inputs", "steps", *values}):
+    assigned = {name.name for name in parsed.find_all(nodes.Name) if name.ctx != "load"}
+    for name in sorted(meta.find_undeclared_variables(parsed) - {"inputs", "steps", *values} - assigned):
         if not _OUR_VARIABLE.match(name):
             detail = f"the template uses {name!r}, which is not among its values"
             yield Trouble(path, "template_name_unknown", detail, certain=False)
