@@ -14,6 +14,7 @@ import structlog
 
 from somagent.services.outbox import Outbox
 from somagent.services.reconciliation import Reconciliation
+from somagent.workers.notifier import Notifier
 from somagent.workers.parts import Parts
 from somagent.workers.roles import Role
 
@@ -58,10 +59,12 @@ def relay_role(parts: Parts) -> Role:
     """Every duty of the relay."""
     outbox = Outbox(parts.system_db, parts.client, parts.queue)
     reconciliation = Reconciliation(parts.system_db, parts.client, parts.queue)
+    notifier = Notifier(parts.system_db, parts.settings)
     return Relay(
         {
             "orders": (outbox.tell_orders, timedelta(seconds=0.5)),
             "events": (outbox.publish_events, timedelta(seconds=0.5)),
+            "notifications": (notifier.run_once, timedelta(seconds=1)),
             "lost jobs": (reconciliation.order_lost_jobs, timedelta(seconds=20)),
             "unanswered requests": (reconciliation.republish_unanswered, timedelta(seconds=20)),
             "housekeeping": (reconciliation.forget_old_keys, timedelta(minutes=10)),
