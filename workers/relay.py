@@ -59,7 +59,7 @@ def relay_role(parts: Parts) -> Role:
     """Every duty of the relay."""
     outbox = Outbox(parts.system_db, parts.client, parts.queue)
     reconciliation = Reconciliation(parts.system_db, parts.client, parts.queue)
-    notifier = Notifier(parts.system_db, parts.settings)
+    notifier = Notifier(parts.settings, parts.system_db)
     return Relay(
         {
             "orders": (outbox.tell_orders, timedelta(seconds=0.5)),

@@ -11,7 +11,7 @@ class SlmMetrics:
     """One set of collectors a registry: make it once a process."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self.depth = Gauge("slm_queue_depth", "Requests waiting or in hand", ["topic"], registry=registry)
+        self.depth = Gauge("slm_queue_topic_depth", "Messages waiting or in hand", ["topic"], registry=registry)
         self.requests = Counter(
             "slm_requests_total", "Requests answered by the consumer", ["role", "model", "outcome"], registry=registry
         )

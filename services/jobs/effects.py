@@ -6,6 +6,7 @@ effect goes through the tool of its adapter.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +14,7 @@ from typing import Protocol
 import asyncpg
 from pydantic import BaseModel, JsonValue
 
+from somagent.adapters.metrics import tool_adapter_execution_latency_seconds, tool_adapter_executions_total
 from somagent.adapters.tools.port import ToolContext
 from somagent.adapters.tools.registry import ToolRegistry
 from somagent.domain.actions import ActionSpec
@@ -56,6 +58,17 @@ class Effects:
         Raises:
             SomaError: with the code of what went wrong.
         """
+        status, started = "failed", time.perf_counter()
+        try:
+            output = await self._apply(connection, act)
+            status = "completed"
+            return output
+        finally:
+            adapter = act.spec.adapter
+            tool_adapter_executions_total.labels(adapter, act.spec.verb, status).inc()
+            tool_adapter_execution_latency_seconds.labels(adapter).observe(time.perf_counter() - started)
+
+    async def _apply(self, connection: asyncpg.Connection | None, act: Act) -> BaseModel:
         recorded = self._recorded.get(act.spec.adapter)
         if recorded is not None:
             assert connection is not None  # noqa: S101 - the runner gives one to recorded effects

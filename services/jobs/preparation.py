@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from somagent.adapters.metrics import policy_evaluation_latency_seconds, policy_evaluations_total
 from somagent.domain.actions import ActionSpec, action
 from somagent.domain.canonical import sha256_hex
 from somagent.domain.capsules.conditions import evaluate
@@ -103,4 +104,7 @@ def _verdict(spec: ActionSpec, job: JobState, tokens_required: int, constitution
         budget_required=float(tokens_required) if tokens_required else None,
         budget_remaining=float(remaining) if tokens_required else None,
     )
-    return judge(signals, constitution)
+    with policy_evaluation_latency_seconds.time():
+        verdict = judge(signals, constitution)
+    policy_evaluations_total.labels("allow" if verdict.allowed else "refuse", verdict.severity).inc()
+    return verdict

@@ -268,7 +268,7 @@ async def test_given_up_request_is_answered_with_an_error(
 
 
 async def test_depth_is_a_metric(builtin: Bench) -> None:
-    assert builtin.registry.get_sample_value("slm_queue_depth", {"topic": REQUESTS}) == 0
+    assert builtin.registry.get_sample_value("slm_queue_topic_depth", {"topic": REQUESTS}) == 0
 
 
 async def test_code_is_refused_plainly(builtin: Bench) -> None:
