@@ -18,15 +18,16 @@ def worker_name(role: str) -> str:
     return f"worker-{role}"
 
 
-def _somagent(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "somagent.cli.app", *arguments]
+def _somagent(environment: dict[str, str], *arguments: str) -> Launch:
+    argv = [sys.executable, "-m", "somagent.cli.app", *arguments]
+    return Launch(argv=argv, somagent=arguments, environment=environment)
 
 
 def api_part(port: int, environment: dict[str, str]) -> Part:
     """The API with all services on one port."""
     return Part(
         name=API,
-        launch=Launch(argv=_somagent("serve", "--port", str(port), "--host", HOST), environment=environment),
+        launch=_somagent(environment, "serve", "--port", str(port), "--host", HOST),
         url=f"http://{HOST}:{port}",
         probe=f"http://{HOST}:{port}/ready",
         stop_seconds=DRAIN_SECONDS,
@@ -37,9 +38,8 @@ def worker_part(role: str, port: int, environment: dict[str, str]) -> Part:
     """A worker of one role, with its health and metrics on a port of its own."""
     return Part(
         name=worker_name(role),
-        launch=Launch(
-            argv=_somagent("worker", "--role", role, "--port", str(port)),
-            environment={**environment, "SOMAGENT_WORKER_PORT": str(port)},
+        launch=_somagent(
+            {**environment, "SOMAGENT_WORKER_PORT": str(port)}, "worker", "--role", role, "--port", str(port)
         ),
         url=f"http://{HOST}:{port}",
         probe=f"http://{HOST}:{port}/health",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -26,11 +27,34 @@ _SAME_START_SECONDS = 2.0
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
+class Process(Protocol):
+    """What the supervisor needs of a process that it started."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+
+    def wait(self) -> int:
+        """Waits for the end and returns the exit code."""
+
+    def send_signal(self, number: signal.Signals, /) -> None:
+        """Sends a signal; none when it has ended."""
+
+    def kill(self) -> None:
+        """Ends it at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start a program: its arguments, the whole environment, and the user where it is not ours."""
+    """How to start a program: its arguments, the whole environment, and the user where it is not ours.
+
+    ``somagent`` holds the arguments of a process that is SomaGent itself, which the preloader can fork.
+    """
 
     argv: Sequence[str]
+    somagent: Sequence[str] = ()
     environment: dict[str, str] = field(default_factory=dict)
     user: str | None = None
     death_signal: signal.Signals = signal.SIGKILL
@@ -53,6 +77,22 @@ def start(launch: Launch, log: Path) -> subprocess.Popen[bytes]:
             extra_groups=[] if launch.user else None,
             cwd="/",
             preexec_fn=_die_with_parent(launch.death_signal),
+        )
+
+
+def start_piped(command: Sequence[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Starts a helper that is spoken to over its standard input and output; it is killed with the supervisor."""
+    rotate(log)
+    with log.open("ab") as errors:
+        return subprocess.Popen(
+            list(command),
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+            cwd="/",
+            preexec_fn=_die_with_parent(signal.SIGKILL),
         )
 
 

@@ -11,18 +11,20 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from somagent.deploy.local import temporal
+from somagent.deploy.local import forks, temporal
 from somagent.deploy.local.files import check_disk
+from somagent.deploy.local.forks import Preloader
 from somagent.deploy.local.layout import Layout
 from somagent.deploy.local.leftovers import stop_leftovers
 from somagent.deploy.local.part import Part
 from somagent.deploy.local.plan import SERVERS, Plan, Wishes, make_plan
-from somagent.deploy.local.processes import Launch, last_lines, rotate, start, start_time
+from somagent.deploy.local.processes import Launch, Process, last_lines, rotate, start, start_time
 from somagent.deploy.local.state import SUPERVISOR, PartState, Phase, StackState, write_state
-from somagent.deploy.local.watched import START_LIMIT, Watched
+from somagent.deploy.local.watched import START_LIMIT, Starter, Watched
 from somagent.domain.errors import Code, SomaError
 
 _LOOK_SECONDS = 0.1
@@ -43,6 +45,7 @@ class Supervisor:
         self._report = report
         self._plan: Plan | None = None
         self._parts: list[Watched] = []
+        self._preloader: Preloader | None = None
         self._end_wanted = False
 
     def run(self, on_ready: Callable[[StackState], None]) -> None:
@@ -83,14 +86,24 @@ class Supervisor:
         self._plan = plan = make_plan(self._layout, self._wishes)
         for given in plan.given_parts():
             self._report(f"{given.name}: using {given.url} from the environment")
-        self._start(plan.servers())
+        if forks.usable():
+            self._preloader = Preloader(plan.environment, self._layout.log_of(forks.NAME))
+            self._preloader.start()  # it imports while the servers start
+        self._start(plan.servers(), start)
         self._prepare(plan)
-        self._start(plan.own_processes())
+        self._start(plan.own_processes(), self._start_own)
 
-    def _start(self, parts: list[Part]) -> None:
+    def _start_own(self, launch: Launch, log: Path) -> Process:
+        """Starts a process of SomaGent's own: a fork of the preloader, where the system lets us watch one."""
+        if self._preloader is None:
+            return start(launch, log)
+        title = " ".join(["somagent", *launch.somagent])
+        return self._preloader.fork(launch.somagent, launch.environment, log, title)
+
+    def _start(self, parts: list[Part], starter: Starter) -> None:
         """Starts these parts together and waits until each answers."""
         begun = time.monotonic()
-        waiting = [Watched(part, self._layout.log_of(part.name)) for part in parts]
+        waiting = [Watched(part, self._layout.log_of(part.name), starter) for part in parts]
         for watched in waiting:
             self._parts.append(watched)
             watched.start()
@@ -111,7 +124,7 @@ class Supervisor:
         self._report("preparing: database schema, keys, search attributes")
         log = self._layout.log_of(_PREPARATION)
         command = [sys.executable, "-m", "somagent.deploy.local.prepare"]
-        process = start(Launch(argv=command, environment=plan.preparation_environment()), log)
+        process = self._start_own(Launch(argv=command, environment=plan.preparation_environment()), log)
         try:
             while process.poll() is None:
                 self._pause()
@@ -148,22 +161,30 @@ class Supervisor:
     def _take_down(self) -> None:
         """Ends SomaGent's own processes together, then each server in turn, those that others lean on last."""
         _end([watched for watched in self._parts if watched.part.name not in SERVERS])
+        if self._preloader is not None:
+            self._preloader.stop()
         for watched in reversed(self._parts):
             _end([watched])
 
     def _write(self, phase: Phase, message: str = "") -> StackState:
-        own = PartState(name=SUPERVISOR, url="", pid=os.getpid(), started=start_time(os.getpid()))
+        own = [_process_of_ours(SUPERVISOR, os.getpid())]
+        if self._preloader is not None and self._preloader.pid is not None:
+            own.append(_process_of_ours(forks.NAME, self._preloader.pid))
         running = [watched.state() for watched in self._parts]
         plan = self._plan
         state = StackState(
             phase=phase,
             message=message,
-            parts=[own, *(plan.given_parts() if plan else []), *_with_ui(running, plan)],
+            parts=[*own, *(plan.given_parts() if plan else []), *_with_ui(running, plan)],
             environment=plan.environment if plan else {},
             postgres_owner_url=plan.addresses.postgres_owner if plan else "",
         )
         write_state(self._layout, state)
         return state
+
+
+def _process_of_ours(name: str, pid: int) -> PartState:
+    return PartState(name=name, url="", pid=pid, started=start_time(pid))
 
 
 def _with_ui(parts: list[PartState], plan: Plan | None) -> list[PartState]:

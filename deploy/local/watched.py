@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from somagent.deploy.local import health
 from somagent.deploy.local.part import Part
-from somagent.deploy.local.processes import last_lines, start, start_time
+from somagent.deploy.local.processes import Launch, Process, last_lines, start, start_time
 from somagent.deploy.local.state import PartState
 from somagent.domain.errors import Code, SomaError
 
+Starter = Callable[[Launch, Path], Process]
 RESTART_LIMIT = 5
 START_LIMIT = 2
 """Deaths that are forgiven while the stack comes up: enough for a lock that a predecessor has just left."""
@@ -27,10 +28,11 @@ _EXCERPT_LINES = 5
 class Watched:
     """A part and its process. All methods return at once."""
 
-    def __init__(self, part: Part, log: Path) -> None:
+    def __init__(self, part: Part, log: Path, starter: Starter = start) -> None:
         self.part = part
+        self._starter = starter
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._started: float | None = None
         self._deaths: list[float] = []
         self._due = 0.0
@@ -48,7 +50,7 @@ class Watched:
             SomaError: ``part_failed`` when the program cannot be run.
         """
         try:
-            self._process = start(self.part.launch, self._log)
+            self._process = self._starter(self.part.launch, self._log)
         except OSError as error:
             raise SomaError(Code.PART_FAILED, f"{self.part.name} cannot be started: {error}") from error
         self._started = start_time(self._process.pid)
