@@ -130,9 +130,9 @@ def _made(files: dict[str, BinaryIO]) -> Iterator[str]:
 def _folders(context: ToolContext, grant: Grant) -> Iterator[str]:
     yield from ("--bind", str(context.workspace), HOME)
     for name, folder in sorted(context.shares.items()):
-        yield from ("--ro-bind", str(folder), f"{HOME}/shared/{name}")
+        yield from ("--ro-bind-try", str(folder), f"{HOME}/shared/{name}")
     if context.attachments is not None:
-        yield from ("--ro-bind", str(context.attachments), f"{HOME}/attachments")
+        yield from ("--ro-bind-try", str(context.attachments), f"{HOME}/attachments")
     yield from ("--chdir", str(Path(HOME, grant.folder)))
 
 

@@ -46,16 +46,22 @@ class Git:
     """git in one folder of one job.
 
     Attributes:
-        folder: path as a capsule writes it (``repo``, ``shared/notes``); git looks for the repository here only.
+        place: the repository's folder.
+        ceilings: the folders above it, where git must not look for a repository; colon-separated.
         protocols: what git may use to reach another repository, colon-separated.
     """
 
     sandbox: Sandbox
     context: ToolContext
-    folder: str
+    place: Place
     ceilings: str
     protocols: str = "none"
     network: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The folder as a capsule writes it (``repo``, ``shared/notes``)."""
+        return self.place.display
 
     async def run(self, *arguments: str, stdin: bytes = b"", settings: Sequence[str] = ()) -> Finished:
         """Run git; any exit code is an answer.
@@ -127,10 +133,11 @@ def git_in(sandbox: Sandbox, context: ToolContext, place: Place, *, create: bool
     path = real_path(place, create=create)
     ceilings = [f"/workspace/{place.display}".removesuffix("/."), str(path), str(path.resolve())]
     parents = dict.fromkeys(ceiling.rpartition("/")[0] or "/" for ceiling in ceilings)
-    return Git(sandbox, context, place.display, ":".join(parents))
+    return Git(sandbox, context, place, ":".join(parents))
 
 
 def failed(finished: Finished, *, retryable: bool = False) -> SomaError:
     """The error of a git command that ended with a failure."""
     words = printable(finished.stderr).strip() or f"exit code {finished.exit_code}"
-    return SomaError(Code.GIT_FAILED, f"git failed: {words[:2000]}", retryable=retryable)
+    locked = ".lock': File exists" in words  # another step of the job, or an attempt that was cut off
+    return SomaError(Code.GIT_FAILED, f"git failed: {words[:2000]}", retryable=retryable or locked)

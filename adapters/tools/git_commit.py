@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import time
 
 from somagent.adapters.tools.git_command import Git
 from somagent.adapters.tools.git_history import names_in
-from somagent.adapters.tools.workspace import ATTACHMENTS, SHARED
+from somagent.adapters.tools.workspace import ATTACHMENTS, SHARED, Place, opened_folder
 from somagent.domain.actions.local import GitCommitOutput, GitCommitParams
 from somagent.domain.errors import Code, SomaError
 
 TRAILER = "SomaGent-Effect"
 
+_STALE_SECONDS = 10.0  # what ends a worker ends its sandboxes too, so that an older lock has no holder
 _LOOK_BACK = 200  # commits in which an earlier attempt's commit is looked for
 _AUTHOR = re.compile(r"[^<>\0\n]*[^<>\0\n\s][^<>\0\n]* <[^<>\0\n\s]+>")
 _LEFT_OUT = (":(exclude,glob)**/.somagent-*.tmp",)
@@ -30,6 +34,7 @@ async def commit(git: Git, params: GitCommitParams, effect_key: str) -> GitCommi
     earlier = await _commit_of_effect(git, effect_key)
     if earlier is not None:
         return GitCommitOutput(hash=earlier, files=await _files(git, earlier))
+    _forget_locks(git.place)
     await git.get("add", "--all", "--", ".", *_LEFT_OUT, *(_MOUNTS if git.folder == "." else ()))
     if (await git.run("diff", "--cached", "--quiet", "--no-ext-diff", "--ignore-submodules=none")).exit_code == 0:
         return await _unchanged(git)
@@ -42,6 +47,18 @@ async def commit(git: Git, params: GitCommitParams, effect_key: str) -> GitCommi
     if head is None:
         raise SomaError(Code.GIT_FAILED, "The commit was made and HEAD does not name it.", retryable=False)
     return GitCommitOutput(hash=head, files=await _files(git, head))
+
+
+def _forget_locks(place: Place) -> None:
+    """Remove locks that an attempt left behind when its worker was killed; git itself never would."""
+    for parts in ((".git",), (".git", "refs", "heads")):
+        with (
+            contextlib.suppress(SomaError, FileNotFoundError),
+            opened_folder(place.root, (*place.parts, *parts), place.display) as folder,
+        ):
+            for name in os.listdir(folder):  # noqa: PTH208
+                if name.endswith(".lock") and time.time() - os.lstat(name, dir_fd=folder).st_mtime > _STALE_SECONDS:
+                    os.unlink(name, dir_fd=folder)
 
 
 def _check(params: GitCommitParams) -> None:

@@ -162,6 +162,15 @@ async def test_a_commit_is_made_once(git: GitBench) -> None:
     assert found[1]["author"] == "Ada L <ada@example.org>"
 
 
+async def test_a_lock_that_a_killed_worker_left_is_no_obstacle(git: GitBench, workspace: Path) -> None:
+    await git.get("init", path="r")
+    git.write("r/a", "1")
+    git.write("r/.git/index.lock", "")
+    assert (await git.refused("commit", Code.GIT_FAILED, path="r", message="m")).retryable
+    os.utime(workspace / "r" / ".git" / "index.lock", (0, 0))
+    assert (await git.get("commit", path="r", message="m"))["files"] == ["a"]
+
+
 async def test_the_jobs_folder_itself_can_be_a_repository(git: GitBench) -> None:
     await git.get("init")
     git.write("page.md", "text")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +26,24 @@ from somagent.domain.actions.local import ShellExecuteOutput, ShellExecuteParams
 from somagent.domain.errors import Code, SomaError
 from somagent.tests.tools.bench import Bench
 
+_WORKER = """
+import asyncio, os, sys
+from pathlib import Path
+from somagent.adapters.tools.bubblewrap import BWRAP_NAMES, Bubblewrap
+from somagent.adapters.tools.grant import Grant
+from somagent.adapters.tools.landlock import Landlock
+from somagent.adapters.tools.port import ToolContext
+from somagent.adapters.tools.sandbox import Sandbox
+
+name, workspace, mark = sys.argv[1:]
+root = os.geteuid() == 0
+confinement = (
+    Landlock(as_root=root) if name == "landlock" else Bubblewrap(BWRAP_NAMES[0], as_root=root, own_process_count=True)
+)
+context = ToolContext("tenant", "job", "step", "job:step", Path(workspace), timeout_seconds=60.0)
+command = ["bash", "-c", 'setsid sleep "$1" & sleep "$1"', "bash", mark]
+asyncio.run(Sandbox(confinement).run(context, command, Grant()))
+"""
 ROOT = os.geteuid() == 0
 
 
@@ -267,6 +286,26 @@ async def test_cancelling_ends_the_program(shell: Shell) -> None:
     await _until_gone(mark)
 
 
+@pytest.mark.parametrize("confinement", ["bubblewrap", "landlock"])
+async def test_a_killed_workers_programs_end_with_it(context: ToolContext, confinement: str) -> None:
+    mark = f"34{os.getpid() % 1000:03d}.{time.monotonic_ns() % 1000:03d}"
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _WORKER, confinement, str(context.workspace), mark
+    )
+    await _until_running(mark)
+    await asyncio.sleep(0.3)
+    worker.kill()
+    await worker.wait()
+    await _until_gone(mark)
+
+
+async def test_a_shared_folder_that_went_away_is_simply_not_there(shell: Shell, tmp_path: Path) -> None:
+    without = replace(shell.context, shares={"gone": tmp_path / "gone"})
+    output = await shell.tool.execute("execute", ShellExecuteParams(command=["ls", "shared/gone/"]), without)
+    assert isinstance(output, ShellExecuteOutput)
+    assert output.stdout == ""
+
+
 async def test_the_output_limit(shell: Shell) -> None:
     for line in ("yes", "yes >&2", "head -c 1048577 /dev/zero"):
         with pytest.raises(SomaError) as caught:
@@ -332,4 +371,4 @@ async def _until_gone(mark: str) -> None:
 
 
 def _running(mark: str) -> bool:
-    return any(mark in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+    return any(["sleep", mark] == process.info["cmdline"] for process in psutil.process_iter(["cmdline"]))
