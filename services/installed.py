@@ -10,7 +10,8 @@ import asyncpg
 import orjson
 
 from somagent.domain.capsules.definition import CapsuleDefinition
-from somagent.domain.capsules.plan import JobPlan, build_plan
+from somagent.domain.capsules.plan import JobPlan
+from somagent.domain.capsules.planning import build_plan
 from somagent.domain.versions import matches
 
 _KEPT = 512

@@ -11,7 +11,7 @@ from somagent.domain.actions.remote import SlmCompleteParams
 from somagent.domain.capsules.definition import CapsuleDefinition, Step
 from somagent.domain.capsules.graph import topological_order
 from somagent.domain.capsules.needs import effective_needs
-from somagent.domain.capsules.plan import default_retry
+from somagent.domain.capsules.planning import default_retry
 from somagent.domain.capsules.references import MalformedReferenceError, Reference, split
 from somagent.domain.model import Model
 

@@ -137,7 +137,7 @@ class CapsuleDefinition(Strict):
     """A capsule. Only a planner may do without a workflow of its own."""
 
     id: Annotated[str, Field(pattern=CAPSULE_ID)]
-    version: Annotated[str, Field(min_length=5, max_length=128)]
+    version: Annotated[str, Field(max_length=128)]
     summary: Annotated[str, Field(min_length=1, max_length=2000)]
     type: CapsuleType
     persona: Persona | None = None

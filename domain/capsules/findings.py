@@ -28,7 +28,7 @@ WARNING = "warning"
 BLOCKING = "blocking"
 
 _PLACEHOLDER = re.compile(r"\b(todo|tbd|fixme|lorem ipsum|placeholder|asdf|foo bar)\b", re.IGNORECASE)
-_ORDER_CODES = frozenset({"dag_cycle", "unknown_step", "reference_not_upstream"})
+_ORDER_CODES = frozenset({"dag_cycle", "unknown_step", "reference_to_itself"})
 _SHORT_SUMMARY = 15
 _SLOW = frozenset({"http", "git", "shell", "postgres"})
 

@@ -1,4 +1,4 @@
-"""The steps' DAG: order, cycles, and which step is certain to have run before which. Pure, and cheap on 1,000 steps."""
+"""The steps' DAG: order, cycles, and which needs others imply. Cheap on 1,000 steps."""
 
 from __future__ import annotations
 
@@ -67,18 +67,10 @@ def cycles(needs: Needs) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Ancestry:
-    """Who is certain to have settled before whom, as one bit a step."""
+    """Who waits for whom, directly or not, as one bit a step."""
 
     index: Mapping[str, int]
     above: Mapping[str, int]
-
-    def is_upstream(self, earlier: str, later: str) -> bool:
-        """Whether ``earlier`` has settled before ``later`` starts, whatever the timing."""
-        return bool(self.above[later] >> self.index[earlier] & 1)
-
-    def knows(self, step: str) -> bool:
-        """Whether the step has an order at all: it is on no cycle and behind none."""
-        return step in self.above
 
     def reduced(self, needs: Sequence[str]) -> tuple[str, ...]:
         """``needs`` without those that another of them already waits for (transitive reduction)."""

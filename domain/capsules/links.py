@@ -1,4 +1,8 @@
-"""Whether references lead somewhere: the name exists, has settled by then, and has that field."""
+"""Whether references lead somewhere: the name exists and has that field.
+
+That it has settled by then need not be asked: a step waits for whatever it refers to
+(:mod:`somagent.domain.capsules.needs`), and a circle of references is a cycle like any other.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ from pydantic import JsonValue
 from somagent.domain.actions import ACTIONS
 from somagent.domain.capsules.conditions import ConditionSyntaxError, condition_references
 from somagent.domain.capsules.fields import missing_field
-from somagent.domain.capsules.graph import ancestry
 from somagent.domain.capsules.outline import Outline, StepOutline
 from somagent.domain.capsules.references import MalformedReferenceError, Reference, split
 from somagent.domain.capsules.templates import TemplateSyntaxFault, template_references
@@ -26,7 +29,6 @@ class Links:
         self._outline = outline
         self._inputs = outline.input_types
         self._steps = outline.step_by_id
-        self._above = ancestry(outline.needs)
 
     def outputs(self) -> Iterator[Fault]:
         """Faults of the capsule's outputs, which may name every step."""
@@ -104,10 +106,8 @@ class Links:
             if self._outline.steps_complete:
                 yield Fault(path, "reference_unknown", _unknown("step", reference.name, self._steps))
             return
-        if at is not None and self._above.knows(at) and not self._above.is_upstream(reference.name, at):
-            whom = "itself" if reference.name == at else f"step {reference.name!r}"
-            detail = f"{whom} is not certain to have run before; add it to needs, or to those of a step it needs"
-            yield Fault(path, "reference_not_upstream", detail)
+        if reference.name == at:
+            yield Fault(path, "reference_to_itself", "a step cannot use its own output")
         spec = ACTIONS.get(step.action or "")
         why = missing_field(spec, reference.path) if spec is not None and fields else None
         if why is not None:

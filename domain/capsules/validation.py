@@ -12,7 +12,7 @@ from somagent.domain.capsules.inputs import fits, type_fault
 from somagent.domain.capsules.links import Links
 from somagent.domain.capsules.outline import InputOutline, Outline, StepOutline, outline
 from somagent.domain.capsules.params import params_faults
-from somagent.domain.capsules.plan import build_plan
+from somagent.domain.capsules.planning import build_plan
 from somagent.domain.capsules.schema import json_faults, model_faults
 from somagent.domain.errors import Code, Fault, SomaError
 from somagent.domain.versions import is_version, parse_range

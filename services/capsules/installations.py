@@ -16,7 +16,7 @@ from somagent.adapters.postgres.database import raw_connection
 from somagent.adapters.postgres.tables import Installation, Submission
 from somagent.domain.caller import Caller
 from somagent.domain.capsules.definition import CapsuleDefinition
-from somagent.domain.capsules.plan import build_plan
+from somagent.domain.capsules.planning import build_plan
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.installation import INSTALLATION_WORKFLOW, InstallationState, InstallationStatus
 from somagent.domain.messages.orders import WorkflowOrder
