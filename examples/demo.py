@@ -53,7 +53,7 @@ def _publish(author: SomaGent, reviewer: SomaGent, definition: dict[str, Any]) -
         console.print(f"submitted  {submission['id']} by author")
         decided = reviewer.review(submission["id"], "approve", notes="Reads one folder, asks one model, writes a page.")
         for finding in decided["findings"]:
-            console.print(f"finding    {finding['level']:<8} {finding['check']}: {finding['message']}")
+            console.print(f"finding    {finding['severity']:<8} {finding['check']}: {finding['detail']}")
         console.print(f"reviewed   {decided['status']} by reviewer")
     _heading("3. Install it for the tenant")
     try:
@@ -68,7 +68,7 @@ def _publish(author: SomaGent, reviewer: SomaGent, definition: dict[str, Any]) -
 
 def _run(author: SomaGent, definition: dict[str, Any]) -> dict[str, Any]:
     _heading("4. Run it on this project's own documents")
-    inputs = {"folder": "shared/handbook", "question": "How does SomaGent make sure that an effect happens once?"}
+    inputs = {"folder": "shared/handbook", "question": "How does an effect happen exactly once, even after a crash?"}
     job = author.run(definition["id"], inputs)
     console.print(f"job        {job['id']}")
     columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))

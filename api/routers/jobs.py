@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import PurePosixPath
 from typing import Annotated, Any
+from urllib.parse import quote
 from uuid import UUID
 
 import orjson
 from fastapi import Body, Depends, Query, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response, StreamingResponse
 
 from somagent.api.deps import (
     Answer,
@@ -29,7 +31,7 @@ from somagent.api.state import State
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import JobStatus
 from somagent.services.jobs import control, deciding, reading
-from somagent.services.jobs.artifacts import artifact_path, list_artifacts, media_type
+from somagent.services.jobs.artifacts import chunks_of, list_artifacts, media_type, open_artifact
 from somagent.services.jobs.submission import CapsuleRunTask, JobRequest, submit
 from somagent.services.pagination import Cursor
 from somagent.services.starter import Recorded
@@ -172,13 +174,22 @@ async def artifacts(job_id: UUID, state: StateDep, caller: Reader) -> dict[str, 
     return {"items": items, "next_cursor": None}
 
 
-@router.get("/v1/jobs/{job_id}/artifacts/{name:path}", response_class=FileResponse)
+@router.get(
+    "/v1/jobs/{job_id}/artifacts/{name:path}",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
 async def artifact(job_id: UUID, name: str, state: StateDep, caller: Reader) -> Response:
     """One of those files."""
     await _must_exist(state, caller, job_id)
-    path = artifact_path(state.settings.workspaces / caller.tenant_id / str(job_id), name)
-    headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
-    return FileResponse(path, media_type=media_type(path.name), filename=path.name, headers=headers)
+    descriptor, size = open_artifact(state.settings.workspaces / caller.tenant_id / str(job_id), name)
+    headers = {
+        "Content-Length": str(size),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(PurePosixPath(name).name)}",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox",
+    }
+    return StreamingResponse(chunks_of(descriptor), media_type=media_type(name), headers=headers)
 
 
 async def _controlled(

@@ -7,10 +7,27 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
-ENOUGH: Final = 0.5
-"""The share of a question's weight that a source must hold."""
+ENOUGH: Final = 0.36
+"""The share of a question's weight that a source must hold: two words of five, and not the commonest of two."""
+
+SEVERAL: Final = 3
+"""So many different words of a question in one source are no accident, where they are also ``MANY`` of its words."""
+MANY: Final = 0.4
 
 Id = TypeVar("Id")
+
+
+def fitting(question: Collection[str], matched: Mapping[Id, Sequence[str]]) -> frozenset[Id]:
+    """The candidates that have to do with the question: enough of its weight, or several of its words.
+
+    The second road is for questions in whole sentences, whose filling words ("happen", "even") no source holds.
+    """
+    share, wanted = coverage(question, matched), set(question)
+    return frozenset(
+        candidate
+        for candidate, terms in matched.items()
+        if share[candidate] >= ENOUGH or SEVERAL <= len(set(terms) & wanted) >= MANY * len(wanted)
+    )
 
 
 def coverage(question: Collection[str], matched: Mapping[Id, Sequence[str]]) -> dict[Id, float]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 from pydantic import JsonValue
 
+from somagent.adapters.tools.files import write
+from somagent.adapters.tools.port import ToolContext
+from somagent.adapters.tools.workspace import opened_folder
+from somagent.domain.actions.local import FilesWriteParams
 from somagent.domain.errors import Code, SomaError
 
 _TEXT_SUFFIXES = (".md", ".txt", ".html", ".csv", ".log")
@@ -24,19 +30,18 @@ class Artifact:
     media_type: str
 
 
-def save_output(workspace: Path, name: str, output: JsonValue) -> None:
-    """Keep a step's output as a file: JSON, or its one text where the name is a text file's."""
-    content = orjson.dumps(output, option=orjson.OPT_INDENT_2)
+def save_output(context: ToolContext, name: str, output: JsonValue) -> None:
+    """Keep a step's output as a file: JSON, or its one text where the name is a text file's.
+
+    Raises:
+        SomaError: as ``files.write`` does.
+    """
+    content = orjson.dumps(output, option=orjson.OPT_INDENT_2).decode()
     if name.endswith(_TEXT_SUFFIXES) and isinstance(output, dict):
         texts = [output[key] for key in ("completion", "text", "content", "body", "answer") if key in output]
         if texts and isinstance(texts[0], str):
-            content = texts[0].encode()
-    partial = workspace / f".{name}.partial"
-    try:
-        partial.write_bytes(content)
-        partial.replace(workspace / name)
-    except OSError as error:
-        raise SomaError(Code.DISK_FULL, f"The output cannot be saved as {name}: {error.strerror}.") from error
+            content = texts[0]
+    write(context, FilesWriteParams(path=name, content=content))
 
 
 def list_artifacts(workspace: Path) -> list[Artifact]:
@@ -52,17 +57,35 @@ def list_artifacts(workspace: Path) -> list[Artifact]:
     return sorted(found, key=lambda artifact: artifact.name)
 
 
-def artifact_path(workspace: Path, name: str) -> Path:
-    """The file of that name.
+def open_artifact(workspace: Path, name: str) -> tuple[int, int]:
+    """The file of that name as an open descriptor, with its size in bytes; the caller closes it.
+
+    No link is followed on the way, so a program of the job cannot swap one in between a look and the opening.
 
     Raises:
         SomaError: ``not_found``, for whatever is not an ordinary file inside the folder.
     """
-    path = workspace / name
-    inside = name and "\x00" not in name and path.resolve().is_relative_to(workspace.resolve())
-    if not inside or path.is_symlink() or not path.is_file():
-        raise SomaError(Code.NOT_FOUND, "The job has no artifact of this name. GET …/artifacts lists them.")
-    return path.resolve()
+    parts = tuple(name.split("/"))
+    missing = SomaError(Code.NOT_FOUND, "The job has no artifact of this name. GET …/artifacts lists them.")
+    if "\x00" in name or any(part in ("", ".", "..") for part in parts):
+        raise missing
+    try:
+        with opened_folder(workspace, parts[:-1], name) as folder:
+            descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except (OSError, SomaError):
+        raise missing from None
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise missing
+    return descriptor, found.st_size
+
+
+def chunks_of(descriptor: int, size: int = 256 * 1024) -> Iterator[bytes]:
+    """The rest of an open file, piece by piece; closed at the end."""
+    with os.fdopen(descriptor, "rb") as file:
+        while piece := file.read(size):
+            yield piece
 
 
 def media_type(name: str) -> str:

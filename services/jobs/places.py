@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from somagent.adapters.settings import Settings
 from somagent.adapters.tools.port import ToolContext
 from somagent.domain.errors import Code, SomaError
 from somagent.services.jobs.store import JobState
+
+_SHARE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 class Places:
@@ -65,9 +69,8 @@ class Places:
             return None
         folder = self._workspaces / job.tenant_id / f"{job.job_id}.attachments"
         if not folder.exists():
-            partial = folder.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f"{job.job_id}.", dir=folder.parent))
             for attachment_id in job.attachments:
                 for source in sorted((self._attachments / job.tenant_id / attachment_id).iterdir()):
                     target = partial / source.name
@@ -95,4 +98,7 @@ def shares_from(text: str) -> dict[str, Path]:
         raise ValueError(f"SOMAGENT_SHARES is not JSON: {error}") from error
     if not isinstance(shares, dict) or not all(isinstance(p, str) and Path(p).is_absolute() for p in shares.values()):
         raise ValueError("SOMAGENT_SHARES must be a JSON object {name: absolute folder}")
+    unusable = [name for name in shares if not _SHARE_NAME.fullmatch(name)]
+    if unusable:
+        raise ValueError(f"SOMAGENT_SHARES: a share's name has letters, digits, '.', '_' and '-': {unusable[0]!r}")
     return {name: Path(path) for name, path in shares.items()}

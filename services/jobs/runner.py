@@ -96,7 +96,7 @@ class StepRunner:
         async def finish() -> tuple[bool, bool]:
             output = (await self._effects.apply(connection, act)).model_dump(mode="json", by_alias=True)
             if step.save_as is not None:
-                save_output(context.workspace, step.save_as, output)
+                save_output(context, step.save_as, output)
             row = Settled(step_id, step.action, "completed", job.attempt(step_id), output, act.verdict, started_at)
             return await self._settle(connection, work, row, following, concludes=concludes)
 
@@ -161,7 +161,7 @@ class StepRunner:
     async def _close_step(self, argument: WorkArgument, work: Work, act: Act, output: JsonValue) -> WorkResult:
         step, job = work.steps[act.step_id], work.job
         if step.save_as is not None:
-            save_output(act.context.workspace, step.save_as, output)
+            save_output(act.context, step.save_as, output)
         row = Settled(act.step_id, step.action, "completed", job.attempt(act.step_id), output, act.verdict)
         try:
             async with self._database.connection(argument.tenant_id) as connection:

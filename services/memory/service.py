@@ -23,7 +23,7 @@ from somagent.domain.actions.remote import (
 )
 from somagent.domain.memory.citations import NOTHING_FITS, Passage, compose
 from somagent.domain.memory.filters import filters_of
-from somagent.domain.memory.fitness import ENOUGH, coverage
+from somagent.domain.memory.fitness import fitting
 from somagent.domain.memory.items import DEFAULT_NAMESPACE, clean, item_of, pieces_of
 from somagent.services.memory import store
 from somagent.services.memory.search import Scope, matched_terms, question_terms, search
@@ -96,8 +96,8 @@ class MemoryService:
     async def retrieve(self, connection: asyncpg.Connection, tenant_id: str, params: RetrieveParams) -> RetrieveOutput:
         """An answer quoted from what is remembered, and the sources it rests on.
 
-        A source fits when it holds at least half of the question's words, weighted by rarity
-        (:func:`somagent.domain.memory.fitness.coverage`). Where none fits, the answer says so and there are none.
+        Which sources fit, :func:`somagent.domain.memory.fitness.fitting` says. Where none does, the answer says so and
+        there are none.
         """
         considered = max(params.limit, _CONSIDERED)
         async with connection.transaction():
@@ -105,9 +105,9 @@ class MemoryService:
             terms = await question_terms(connection, params.query)
             ids = [UUID(item.memory_id) for item in items]
             matched = await matched_terms(connection, tenant_id, ids, terms)
-        share = coverage(terms, matched)
-        fitting = [item for item in items if share.get(UUID(item.memory_id), 0.0) >= ENOUGH]
-        sources = [_source(number, item) for number, item in enumerate(fitting[: params.limit], start=1)]
+        fit = fitting(terms, matched)
+        fitting_items = [item for item in items if UUID(item.memory_id) in fit]
+        sources = [_source(number, item) for number, item in enumerate(fitting_items[: params.limit], start=1)]
         if not sources:
             return RetrieveOutput(answer=NOTHING_FITS, sources=[])
         answer = compose(params.query, [Passage(source.index, source.text) for source in sources])
