@@ -98,23 +98,21 @@ class People:
         return found
 
 
-async def _people(running: Platform) -> People:
-    tenant = f"t-{uuid4().hex[:10]}"
+async def people_of(running: Platform, tenant: str = "") -> People:
+    """The people of a tenant: a new one unless it is named."""
+    name = tenant or f"t-{uuid4().hex[:10]}"
     return People(
-        tenant,
-        await running.client(tenant, "ada"),
-        await running.client(tenant, "ben"),
-        await running.client(tenant, "ivy"),
+        name, await running.client(name, "ada"), await running.client(name, "ben"), await running.client(name, "ivy")
     )
 
 
 @pytest.fixture
 async def people(repository: Platform) -> People:
     """A tenant of the test's own."""
-    return await _people(repository)
+    return await people_of(repository)
 
 
 @pytest.fixture
 async def others(repository: Platform) -> People:
     """A second tenant."""
-    return await _people(repository)
+    return await people_of(repository)
