@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import Body, Depends, Query, Request
+from pydantic import Discriminator, Tag
 from starlette.responses import Response, StreamingResponse
 
 from somagent.api.deps import (
@@ -32,7 +33,7 @@ from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import JobStatus
 from somagent.services.jobs import control, deciding, reading
 from somagent.services.jobs.artifacts import chunks_of, list_artifacts, media_type, open_artifact
-from somagent.services.jobs.submission import CapsuleRunTask, JobRequest, submit
+from somagent.services.jobs.submission import JobRequest, TaskRequest, request_of, submit
 from somagent.services.pagination import Cursor
 from somagent.services.starter import Recorded
 
@@ -43,7 +44,16 @@ Submitter = Annotated[Caller, Depends(requires("job:submit"))]
 Controller = Annotated[Caller, Depends(requires("job:control"))]
 Decider = Annotated[Caller, Depends(requires("approval:decide"))]
 
-KNOWN_TASKS = ("capsule.run",)
+
+def _form(body: object) -> str:
+    named = isinstance(body, TaskRequest) or (isinstance(body, dict) and "task" in body)
+    return "~task" if named else "~short"
+
+
+SubmittedJob = Annotated[
+    Annotated[JobRequest, Tag("~short")] | Annotated[TaskRequest, Tag("~task")], Discriminator(_form)
+]
+"""Either form; its faults are those of the form that was meant."""
 
 
 @router.post("/v1/jobs", status_code=202, response_model=JobView)
@@ -51,11 +61,11 @@ async def submit_job(
     request: Request,
     state: StateDep,
     caller: Submitter,
-    body: Annotated[JobRequest | CapsuleRunTask, Body()],
+    body: Annotated[SubmittedJob, Body()],
     key: IdempotencyKey = None,
 ) -> Response:
-    """Take a job, `{task, payload}` or the short form of `capsule.run`; answered at once, even while Temporal is away."""
-    wanted = body.payload if isinstance(body, CapsuleRunTask) else body
+    """Take a job: `{task, payload}`, or the short form of `capsule.run`. Answered at once, with Temporal or without."""
+    wanted = request_of(body)
 
     async def make(connection: TenantConnection) -> Answer:
         taken = await submit(connection, caller.tenant_id, caller.user_id, wanted)

@@ -21,7 +21,7 @@ from somagent.domain.messages.jobs import (
 )
 from somagent.services.jobs.control import reopen
 from somagent.services.jobs.ordering import argument_again
-from somagent.services.jobs.outcome import ended, job_outputs
+from somagent.services.jobs.outcome import concluding_outputs, ended
 from somagent.services.jobs.preparation import is_skipped, prepare
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.submission import MAX_DEPTH, JobRequest, Parent, submit
@@ -122,12 +122,12 @@ class ChildJobs:
         step = work.steps[step_id]
         attempt = job.attempt(step_id)
         job.steps[step_id] = StepRow("completed", attempt, outputs)  # type: ignore[arg-type]
-        concluding = job_outputs(work.definition, job) if argument.concludes else None
+        concluding = concluding_outputs(work.definition, job) if argument.concludes else None
         row = Settled(step_id, step.action, "completed", attempt, outputs, outputs=concluding)  # type: ignore[arg-type]
         self._wakeups.job_changed(job.job_id)
         if await settle(connection, job.job_id, job.epoch, row) is None:
             return await ended(connection, job.job_id, settled=(step_id,))
-        return WorkResult(settled=(step_id,), concluded=argument.concludes)
+        return WorkResult(settled=(step_id,), concluded=concluding is not None)
 
 
 def _child_error(child_job_id: str, child: asyncpg.Record | None) -> SomaError:

@@ -23,7 +23,7 @@ from somagent.domain.slm.messages import REQUESTS, SlmMetadata, SlmParameters, S
 from somagent.domain.slm.tokens import estimate_tokens
 from somagent.services.budgets import release, reserve
 from somagent.services.jobs.approvals import require_approval
-from somagent.services.jobs.outcome import ended, job_outputs
+from somagent.services.jobs.outcome import concluding_outputs, ended
 from somagent.services.jobs.preparation import is_skipped, prepare
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.work import Work, step_failed, take_up
@@ -163,11 +163,11 @@ class ModelSteps:
         output: JsonValue = orjson.loads(response.to_output().model_dump_json(by_alias=True))
         attempt = job.attempt(step_id)
         job.steps[step_id] = StepRow("completed", attempt, output)
-        outputs = job_outputs(work.definition, job) if argument.concludes else None
+        outputs = concluding_outputs(work.definition, job) if argument.concludes else None
         row = Settled(step_id, step.action, "completed", attempt, output, outputs=outputs)
         if await settle(connection, job.job_id, job.epoch, row) is None:
             return await ended(connection, job.job_id, settled=(step_id,))
-        return WorkResult(settled=(step_id,), concluded=argument.concludes)
+        return WorkResult(settled=(step_id,), concluded=outputs is not None)
 
 
 async def _standing(connection: TenantConnection, argument: WorkArgument | None) -> WorkResult:

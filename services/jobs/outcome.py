@@ -56,3 +56,11 @@ def job_outputs(definition: CapsuleDefinition, job: JobState) -> dict[str, JsonV
         SomaError: ``reference_unresolved``.
     """
     return {name: resolve(value, job.inputs, job.outputs, job.skipped) for name, value in definition.outputs.items()}
+
+
+def concluding_outputs(definition: CapsuleDefinition, job: JobState) -> dict[str, JsonValue] | None:
+    """The job's result where its last step can conclude it; None where an output is missing, which fails the job."""
+    try:
+        return job_outputs(definition, job)
+    except SomaError:
+        return None

@@ -19,7 +19,7 @@ from somagent.domain.messages.jobs import WorkArgument, WorkOutcome, WorkResult
 from somagent.services.jobs.approvals import require_approval
 from somagent.services.jobs.artifacts import save_output
 from somagent.services.jobs.effects import Act, Effects
-from somagent.services.jobs.outcome import ended, job_outputs
+from somagent.services.jobs.outcome import concluding_outputs, ended
 from somagent.services.jobs.places import Places
 from somagent.services.jobs.preparation import is_skipped, prepare
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
@@ -110,11 +110,11 @@ class StepRunner:
     ) -> tuple[bool, bool]:
         job = work.job
         job.steps[row.step_id] = StepRow(row.status, row.attempt, row.output)
-        outputs = job_outputs(work.definition, job) if concludes else None
+        outputs = concluding_outputs(work.definition, job) if concludes else None
         flags = await settle(connection, job.job_id, job.epoch, replace(row, next_step=following, outputs=outputs))
         if flags is None:
             raise Overtaken
-        return flags.pause or flags.cancel, concludes
+        return flags.pause or flags.cancel, outputs is not None
 
     async def run_step(self, argument: WorkArgument, run_id: str | None, heartbeat: Heartbeat) -> WorkResult:
         """Run one heavy step: shown as running, done outside any transaction, then recorded."""
@@ -160,8 +160,12 @@ class StepRunner:
 
     async def _close_step(self, argument: WorkArgument, work: Work, act: Act, output: JsonValue) -> WorkResult:
         step, job = work.steps[act.step_id], work.job
-        if step.save_as is not None:
-            save_output(act.context, step.save_as, output)
+        try:
+            if step.save_as is not None:
+                save_output(act.context, step.save_as, output)
+        except SomaError as error:
+            async with self._database.connection(argument.tenant_id) as connection:
+                return await self._step_failed(connection, work, act.step_id, error)
         row = Settled(act.step_id, step.action, "completed", job.attempt(act.step_id), output, act.verdict)
         try:
             async with self._database.connection(argument.tenant_id) as connection:

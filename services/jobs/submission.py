@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from somagent.adapters.postgres.database import TenantConnection
 from somagent.domain.capsules.inputs import check_inputs
@@ -21,6 +21,7 @@ from somagent.services.installed import InstalledCapsule, installed_capsule
 from somagent.services.jobs.store import encode
 from somagent.services.starter import FIRST_LOOK, Recorded, argument_of
 
+TASKS = ("capsule.run",)
 DEFAULT_BUDGET_TOKENS = 1_000_000
 MAX_DEPTH = 8
 
@@ -52,11 +53,32 @@ class JobRequest(Model):
     attachments: Annotated[list[UUID], Field(max_length=100)] = Field(default_factory=list)
 
 
-class CapsuleRunTask(Model):
+class TaskRequest(Model):
     """The long form: a task of the catalogue and its payload."""
 
-    task: Literal["capsule.run"]
-    payload: JobRequest
+    task: Annotated[str, Field(min_length=1, max_length=64)]
+    payload: JsonObject = Field(default_factory=dict)
+
+
+def request_of(body: JobRequest | TaskRequest) -> JobRequest:
+    """Both forms as one.
+
+    Raises:
+        SomaError: ``unknown_task``; ``validation_failed`` with every fault of the payload.
+    """
+    if isinstance(body, JobRequest):
+        return body
+    if body.task not in TASKS:
+        detail = f"There is no task {body.task!r}; there is {', '.join(TASKS)}. GET /v1/jobs/tasks describes them."
+        raise SomaError(Code.UNKNOWN_TASK, detail, errors=[Fault("task", Code.UNKNOWN_TASK, detail)])
+    try:
+        return JobRequest.model_validate(body.payload)
+    except ValidationError as error:
+        faults = [
+            Fault(".".join(("payload", *map(str, found["loc"]))), found["type"], found["msg"])
+            for found in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise SomaError(Code.VALIDATION_FAILED, "The task's payload does not fit.", errors=faults) from error
 
 
 @dataclass(frozen=True, slots=True)
