@@ -13,7 +13,6 @@ from typing import Any
 
 import celpy
 from celpy import celtypes
-from celpy.adapter import json_to_cel
 from celpy.celparser import CELParseError
 from celpy.evaluation import CELEvalError, base_functions, celstr
 from lark import Token, Tree
@@ -53,7 +52,7 @@ class Expression:
             CelError: it has no value with them.
         """
         try:
-            result = self.program.evaluate({name: json_to_cel(value) for name, value in names.items()})
+            result = self.program.evaluate({name: _to_cel(value) for name, value in names.items()})
         except CELEvalError as error:
             raise CelError(_reason(error)) from None
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -63,6 +62,23 @@ class Expression:
         if isinstance(result, celtypes.BoolType):
             return bool(result)
         return None if result is None else str(result)
+
+
+def _to_cel(value: JsonValue) -> Any:
+    """CEL's form of a JSON value; an integer beyond 64 bits becomes a fraction, as JSON readers have it."""
+    if isinstance(value, bool):
+        return celtypes.BoolType(value)
+    if isinstance(value, int):
+        return celtypes.IntType(value) if -(2**63) <= value < 2**63 else celtypes.DoubleType(value)
+    if isinstance(value, float):
+        return celtypes.DoubleType(value)
+    if isinstance(value, str):
+        return celtypes.StringType(value)
+    if isinstance(value, list):
+        return celtypes.ListType([_to_cel(item) for item in value])
+    if isinstance(value, dict):
+        return celtypes.MapType({celtypes.StringType(name): _to_cel(item) for name, item in value.items()})
+    return None
 
 
 @lru_cache(maxsize=4096)

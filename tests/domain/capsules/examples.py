@@ -44,6 +44,12 @@ def template_step(name: str, needs: Sequence[str] | None = None, text: str = "x"
     return step if needs is None else {**step, "needs": list(needs)}
 
 
+def tools(*actions: str) -> list[Raw]:
+    """Declarations of actions, by their full names."""
+    parted = [action.partition(".") for action in actions]
+    return [{"adapter": adapter, "actions": [verb]} for adapter, _, verb in parted]
+
+
 def capsule(steps: Sequence[Raw], **changes: object) -> Raw:
     """A definition around ``steps`` that declares every adapter."""
     adapters = {

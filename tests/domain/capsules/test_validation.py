@@ -205,7 +205,7 @@ def test_params_are_held_against_the_action(action: str, params: Raw, paths: set
     ],
 )
 def test_fields_of_outputs(reference: str, code: str | None) -> None:
-    steps = [
+    steps: list[Raw] = [
         {"id": "list", "action": "files.list"},
         {"id": "get", "action": "http.request", "params": {"url": "https://example.org"}},
         {"id": "child", "action": "capsule.run", "params": {"capsule_id": "child"}},
@@ -216,7 +216,7 @@ def test_fields_of_outputs(reference: str, code: str | None) -> None:
 
 
 def test_ids_with_hyphens_can_be_referred_to() -> None:
-    steps = [template_step("a-b"), {**template_step("c", None, "{{ steps.a-b.output.text }}"),
+    steps: list[Raw] = [template_step("a-b"), {**template_step("c", None, "{{ steps.a-b.output.text }}"),
                                     "when": "steps['a-b'].output.text != ''"}]  # fmt: skip
     assert not definition_faults(capsule(steps))
 
