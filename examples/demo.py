@@ -68,7 +68,7 @@ def _publish(author: SomaGent, reviewer: SomaGent, definition: dict[str, Any]) -
 
 def _run(author: SomaGent, definition: dict[str, Any]) -> dict[str, Any]:
     _heading("4. Run it on this project's own documents")
-    inputs = {"folder": "shared/handbook", "question": "How does an effect happen exactly once, even after a crash?"}
+    inputs = {"folder": "shared/handbook", "question": "How does an effect happen exactly once?"}
     job = author.run(definition["id"], inputs)
     console.print(f"job        {job['id']}")
     columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
