@@ -146,8 +146,13 @@ def _fault(error: Mapping[str, Any]) -> Fault:
 
 
 def path_text(parts: Sequence[str | int]) -> str:
-    """``("steps", 2, "url")`` as ``steps[2].url``."""
+    """``("steps", 2, "url")`` as ``steps[2].url``.
+
+    A part that begins with ``~`` is the tag of a union's form (``Tag("~short")``), which no sender has written.
+    """
     text = ""
     for part in parts:
+        if isinstance(part, str) and part.startswith("~"):
+            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text

@@ -35,6 +35,14 @@ _KEEP: Final = """
 """
 
 
+_FORGET: Final = """
+    DELETE FROM idempotency_keys WHERE (tenant_id, user_id, key) IN (
+        SELECT tenant_id, user_id, key FROM idempotency_keys WHERE created_at <= now() - interval '24 hours'
+        ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    ) AND created_at <= now() - interval '24 hours' RETURNING true
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a creating request answers.
@@ -102,6 +110,14 @@ async def once(
     if not await connection.fetchval(_KEEP, *owner, request_fingerprint, answer.status, answer.location, answer.body):
         raise _in_progress()
     return replace(answer, replayed=False)
+
+
+async def forget_old(connection: asyncpg.Connection, limit: int = 1_000) -> int:
+    """Delete answers older than 24 hours, at most ``limit`` of them; of every tenant, where the role is soma_system.
+
+    Answers how many were deleted.
+    """
+    return len(await connection.fetch(_FORGET, limit))
 
 
 def _again(kept: asyncpg.Record, request_fingerprint: str) -> Answer:

@@ -6,9 +6,11 @@ import asyncio
 from collections import Counter
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
+from somagent.services.idempotency import forget_old
 from somagent.tests.api.asking import problem
 from somagent.tests.api.servers import ApiServer
 
@@ -118,3 +120,21 @@ def test_keys_that_cannot_be(client: httpx.Client, wrong: str) -> None:
 def test_the_longest_key(client: httpx.Client) -> None:
     longest = str(uuid4()).ljust(255, "~")
     assert client.post(THINGS, json={"message": "x"}, headers=key(longest)).status_code == 201
+
+
+async def test_old_answers_are_forgotten(api: ApiServer) -> None:
+    connection = await asyncpg.connect(api.postgres.system_url)
+    try:
+        for number, age in enumerate(("23 hours", "25 hours", "3 days")):
+            await connection.execute(
+                "INSERT INTO idempotency_keys (tenant_id, user_id, key, body_digest, status, body, created_at) "
+                "VALUES ('acme', 'forgetful', $1, '', 201, '', now() - $2::text::interval)",
+                str(number), age,
+            )  # fmt: skip
+        assert await forget_old(connection, 1) == 1
+        assert await forget_old(connection) == 1
+        assert await forget_old(connection) == 0
+        kept = await connection.fetch("SELECT key FROM idempotency_keys WHERE user_id = 'forgetful'")
+        assert [row["key"] for row in kept] == ["0"]
+    finally:
+        await connection.close()

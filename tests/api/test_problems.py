@@ -176,3 +176,11 @@ def test_ids_that_cannot_be_are_replaced(nobody: httpx.Client, wrong: str) -> No
     assert answer.status_code == 200
     assert len(answer.headers["x-request-id"]) == 32
     assert answer.headers["traceparent"].split("-")[1] != "0" * 32
+
+
+def test_faults_of_a_job_are_those_of_the_form_that_was_meant(client: httpx.Client) -> None:
+    short = problem(client.post("/v1/jobs", json={"capsule_id": "x", "inputz": 1}), 422, "validation_failed")
+    assert [(fault["path"], fault["code"]) for fault in short["errors"]] == [("inputz", "extra_forbidden")]
+    task = {"task": "capsule.run", "payload": {"capsule_id": 5, "priority": 9}}
+    long = problem(client.post("/v1/jobs", json=task), 422, "validation_failed")
+    assert {fault["path"] for fault in long["errors"]} == {"payload.capsule_id", "payload.priority"}
