@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         JobResult,
         JobStatus,
     )
+    from somagent.workflows.attributes import SOMA_STATUS
     from somagent.workflows.job_steps import JobEnded, StepFailed, StepsInFlight
     from somagent.workflows.ports.jobs import LOCAL_TIMEOUT, PATIENTLY, JobActivities
 
@@ -50,6 +51,7 @@ class JobExecutionWorkflow:
         except StepFailed as failed:
             await self._stop_tasks()
             await self._conclude(JobStatus.FAILED, failed.failure)
+            self._show(JobStatus.FAILED)
             raise ApplicationError(failed.failure.detail, type=failed.failure.code, non_retryable=True) from None
         except BaseException as error:
             if not is_cancelled_exception(error):
@@ -59,8 +61,10 @@ class JobExecutionWorkflow:
         if not self._steps.concluded:
             failure = await self._conclude(JobStatus.COMPLETED, None)
             if failure is not None:
+                self._show(JobStatus.FAILED)
                 raise ApplicationError(failure.detail, type=failure.code, non_retryable=True)
         await workflow.wait_condition(workflow.all_handlers_finished)
+        self._show(JobStatus.COMPLETED)
         return JobResult(job_id=argument.job_id, status=JobStatus.COMPLETED)
 
     @workflow.signal
@@ -150,6 +154,11 @@ class JobExecutionWorkflow:
         await self._stop_tasks()
         failure = Failure(code=Code.CANCELLED, detail="The job was cancelled.")
         await self._conclude(JobStatus.CANCELLED, failure)
+        self._show(JobStatus.CANCELLED)
+
+    def _show(self, status: JobStatus) -> None:
+        """Operators filter runs by this attribute; the change travels with the command that follows."""
+        workflow.upsert_search_attributes([SOMA_STATUS.value_set(status.value)])
 
     async def _conclude(self, status: JobStatus, failure: Failure | None) -> Failure | None:
         argument = self._argument

@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
         WorkOutcome,
         WorkResult,
     )
-    from somagent.workflows.attributes import SOMA_CAPSULE, SOMA_TENANT
+    from somagent.workflows.attributes import SOMA_CAPSULE, SOMA_STATUS, SOMA_TENANT
     from somagent.workflows.ports import jobs as ports
 
 
@@ -184,10 +184,12 @@ class StepsInFlight:
         status = opened.status
         if status == "pending":
             self.waiting[opened.approval_id] = step.id
+            workflow.upsert_search_attributes([SOMA_STATUS.value_set("waiting")])
             try:
                 await workflow.wait_condition(lambda: opened.approval_id in self.decided)
             finally:
                 del self.waiting[opened.approval_id]
+            workflow.upsert_search_attributes([SOMA_STATUS.value_set("running")])
             status = self.decided[opened.approval_id]
         if status == "rejected" and step.weight is not Weight.WAIT:
             detail = f"People rejected the step `{step.id}`; its effect was left undone."

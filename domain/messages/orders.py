@@ -25,7 +25,7 @@ class WorkflowOrder(Model):
     argument: JsonObject
     summary: str
     details: str = ""
-    status: str = "queued"
+    status: str = "running"
     capsule: str | None = None
     memo: dict[str, str] = Field(default_factory=dict)
     priority: Annotated[int, Field(ge=1, le=5)] = 3
