@@ -76,12 +76,13 @@ class Preloader:
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it lives."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
+        """Its process id, also for a moment after it died; None before it was started."""
+        return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
         """Starts it, if it does not run; it imports while the caller goes on."""
-        if self.pid is None:
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
             command = [sys.executable, "-m", "somagent.deploy.local.preload"]
             self._process = start_piped(command, self._environment, self._log)
 
@@ -110,7 +111,6 @@ class Preloader:
             if process is None or process.stdin is None or process.stdout is None:
                 raise BrokenPipeError
             process.stdin.write(request.model_dump_json(exclude_none=True).encode() + b"\n")
-            process.stdin.flush()
             answered, _, _ = select.select([process.stdout], [], [], _REPLY_SECONDS)
             line = process.stdout.readline() if answered else b""
             if not line:

@@ -90,6 +90,7 @@ def start_piped(command: Sequence[str], environment: dict[str, str], log: Path) 
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
+            bufsize=0,  # what a dead helper did not read must not come up again when the stream is closed
             start_new_session=True,
             cwd="/",
             preexec_fn=_die_with_parent(signal.SIGKILL),

@@ -95,7 +95,7 @@ def test_a_part_that_keeps_dying_ends_the_stack_with_its_name(local: LocalStack)
     state = read_state(layout)
     assert state is not None
     assert "redis died 6 times within 60 s" in state.message
-    assert not any(lives(pid) for pid in others.values())
+    assert eventually(lambda: not any(lives(pid) for pid in others.values()))
 
 
 def test_parts_with_an_address_in_the_environment_are_not_started(running: LocalStack, local: LocalStack) -> None:
