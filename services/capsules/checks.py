@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +17,8 @@ from somagent.domain.messages.review import Check, CheckReport, ReviewFinding, S
 from somagent.services.capsules.attestation import check_signature, restored
 from somagent.services.capsules.releases import visible
 from somagent.services.capsules.submissions import submission_of
+
+log = structlog.get_logger(__name__)
 
 MOST_FINDINGS = 100
 """A check's findings travel through Temporal; past this many, more would not help a reviewer."""
@@ -56,8 +59,15 @@ async def load(session: AsyncSession, folder: CapsulesFolder, ref: SubmissionRef
 
 
 def run(examined: Examined, check: Check) -> CheckReport:
-    """What one check finds, within what Temporal carries."""
-    found = findings(check, examined.subject)
+    """What one check finds, within what Temporal carries.
+
+    A check that fails on a definition fails on it every time: reviewers are told, instead of waiting for ever.
+    """
+    try:
+        found = findings(check, examined.subject)
+    except Exception as error:
+        log.exception("check_failed", check=check.value)
+        found = (_failed(check, error),)
     if check is Check.ATTESTATION and examined.signature_fault is not None:
         fault = ReviewFinding(
             check=check.value,
@@ -70,6 +80,15 @@ def run(examined: Examined, check: Check) -> CheckReport:
     kept = sorted(found, key=lambda finding: finding.severity != BLOCKING)[:MOST_FINDINGS]
     short = tuple(finding.model_copy(update={"detail": finding.detail[:LONGEST_DETAIL]}) for finding in kept)
     return CheckReport(revision=examined.revision, findings=short)
+
+
+def _failed(check: Check, error: Exception) -> ReviewFinding:
+    return ReviewFinding(
+        check=check.value,
+        severity=BLOCKING,
+        code="check_failed",
+        detail=f"The check broke on this definition ({type(error).__name__}); nothing is known of what it looks for.",
+    )
 
 
 async def _known(session: AsyncSession, folder: CapsulesFolder, row: Submission) -> frozenset[str]:

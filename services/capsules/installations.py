@@ -150,14 +150,16 @@ async def installation_of(
     return row
 
 
-async def active_installation(session: AsyncSession, capsule_id: str, environment: str) -> Installation | None:
+async def active_installation(
+    session: AsyncSession, capsule_id: str, environment: str, *, lock: bool = False
+) -> Installation | None:
     """The session's tenant's installation in force, a quarantined one included."""
     query = select(Installation).where(
         Installation.capsule_id == capsule_id,
         Installation.environment == environment,
         Installation.status.in_(_ACTIVE),
     )
-    return (await session.scalars(query)).one_or_none()
+    return (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
 
 
 async def is_sound(session: AsyncSession, row: Installation) -> bool:
@@ -205,6 +207,19 @@ async def _active_one(session: AsyncSession, tenant_id: str, installation_id: UU
         raise SomaError(
             Code.INSTALLATION_NOT_ACTIVE,
             f"The installation is {row.status}. Only an installed or quarantined one can be changed.",
+        )
+    # A version under way has taken over namespace and budget; whatever is changed now, it would change again.
+    successor = select(Installation.version).where(
+        Installation.capsule_id == row.capsule_id,
+        Installation.environment == row.environment,
+        Installation.status == InstallationStatus.INSTALLING.value,
+    )
+    version = await session.scalar(successor)
+    if version is not None:
+        raise SomaError(
+            Code.INSTALLATION_NOT_ACTIVE,
+            f"{row.capsule_id} {version} is being installed in {row.environment}. Wait until that has ended.",
+            retry_after=1,
         )
     return row
 

