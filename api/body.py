@@ -11,6 +11,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from somagent.api.security import Requires
+
 DEEPEST: Final = 64
 """Levels of nesting that a body may have."""
 _NUL: Final = b"\\u0000"
@@ -52,7 +54,11 @@ class StrictRoute(APIRoute):
         if self.body_field is None:
             return handler
 
+        required = [found.call for found in self.dependant.dependencies if isinstance(found.call, Requires)]
+
         async def strict(request: Request) -> Response:
+            for requirement in required:  # FastAPI asks after the body; who may not come in learns nothing about it
+                await requirement(request)
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict

@@ -228,3 +228,11 @@ def test_a_published_key_verifies_a_token(api: ApiServer, nobody: httpx.Client) 
     assert all("d" not in key for key in keys)
     key = OKPKey.import_key(keys[0])
     assert jwt.decode(token, key, algorithms=["EdDSA"]).claims["sub"] == "ann"
+
+
+def test_who_may_not_come_in_learns_nothing_about_the_body(api: ApiServer, nobody: httpx.Client) -> None:
+    for content in (b"{", b'{"unknown": 1}', b""):
+        headers = {"Content-Type": "application/json"}
+        problem(nobody.post("/v1/probe/echo", content=content, headers=headers), 401, "token_missing")
+        headers |= api.headers("acme", "ann", "job:submit")
+        problem(nobody.post("/v1/probe/echo", content=content, headers=headers), 403, "capability_missing")
