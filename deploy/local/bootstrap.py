@@ -29,8 +29,7 @@ def main() -> int:
         if not _stamped(_LOCK_STAMP, lock):
             _make_venv()
             _install_locked()
-            _install_project()
-            _compile()
+            _install_project("--compile-bytecode")  # once, instead of in each process of the first start
         elif not _stamped(_PROJECT_STAMP, project):
             _install_project()
     except (subprocess.CalledProcessError, OSError) as error:
@@ -99,14 +98,8 @@ def _install_locked() -> None:
     _say(f"Packages are in place ({time.monotonic() - begun:.0f} s)")
 
 
-def _install_project() -> None:
-    _uv("install", "--no-deps", "--editable", ".")
-
-
-def _compile() -> None:
-    """Compiles once what many processes would each compile at their first start."""
-    _say("Compiling them (10 s)")
-    _runs(str(_python()), "-m", "compileall", "-q", "-j", "0", str(VENV / "lib"))
+def _install_project(*options: str) -> None:
+    _uv("install", *options, "--no-deps", "--editable", ".")
 
 
 def _uv(command: str, *arguments: str) -> None:
