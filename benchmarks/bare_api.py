@@ -56,7 +56,7 @@ async def read(job_id: UUID, pool: Pool) -> Response:
     )
     if row is None:
         return Response(status_code=404)
-    body = {**dict(row), "inputs": orjson.loads(row["inputs"])}
+    body = {**dict(row), "id": str(row["id"]), "inputs": orjson.loads(row["inputs"])}
     return Response(orjson.dumps(body), media_type="application/json")
 
 

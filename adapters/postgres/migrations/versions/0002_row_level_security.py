@@ -35,7 +35,11 @@ def upgrade() -> None:
         "WITH CHECK (id = current_setting('soma.tenant', true))"
     )
     op.execute(f"CREATE POLICY tenant_reads ON submissions FOR SELECT TO soma_app USING ({_SHARED})")
-    for verb, clause in (("INSERT", f"WITH CHECK ({_OWN})"), ("UPDATE", f"USING ({_OWN})"), ("DELETE", f"USING ({_OWN})")):
+    for verb, clause in (
+        ("INSERT", f"WITH CHECK ({_OWN})"),
+        ("UPDATE", f"USING ({_OWN})"),
+        ("DELETE", f"USING ({_OWN})"),
+    ):
         op.execute(f"CREATE POLICY tenant_{verb.lower()} ON submissions FOR {verb} TO soma_app {clause}")
 
 
