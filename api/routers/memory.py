@@ -112,7 +112,7 @@ async def erase(memory_id: UUID, state: StateDep, caller: Writer) -> Response:
 async def retrieve(body: RetrieveParams, state: StateDep, caller: Reader) -> Response:
     """An answer quoted word for word from what is remembered, each sentence with its source: `... [1]`.
 
-    Sources hold at least half of the question's words, weighted by rarity. Where none does, the answer says so.
+    Sources hold a good share of the question's words, weighted by rarity. Where none does, the answer says so.
     """
     async with state.app_db.connection(caller.tenant_id) as connection:
         return json_response(await state.memory.retrieve(connection, caller.tenant_id, body))

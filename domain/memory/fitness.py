@@ -8,11 +8,18 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
 ENOUGH: Final = 0.36
-"""The share of a question's weight that a source must hold: two words of five, and not the commonest of two."""
-
+"""The share of a question's weight that a source must hold: two words of five."""
+ENOUGH_OF_TWO: Final = 0.5
+"""The same where a question has one or two words only: not the commoner one of two."""
 SEVERAL: Final = 3
 """So many different words of a question in one source are no accident, where they are also ``MANY`` of its words."""
 MANY: Final = 0.4
+
+# What sentences are asked with, stemmed as full text search stems: it says nothing about their subject.
+_ASKED_WITH: Final = """actual ani ask better call come current describ differ done even ever exampl explain give go good
+happen help kind know list look make mani mean much need pleas possibl realli say see show someth still summar summari
+take tell thing use want way work would"""
+_ASKING: Final = frozenset(_ASKED_WITH.split())
 
 Id = TypeVar("Id")
 
@@ -20,13 +27,16 @@ Id = TypeVar("Id")
 def fitting(question: Collection[str], matched: Mapping[Id, Sequence[str]]) -> frozenset[Id]:
     """The candidates that have to do with the question: enough of its weight, or several of its words.
 
-    The second road is for questions in whole sentences, whose filling words ("happen", "even") no source holds.
+    Words that questions are asked with ("happen", "explain") do not count, unless the question has no others. The
+    second road is for questions in whole sentences, some of whose words no source holds.
     """
-    share, wanted = coverage(question, matched), set(question)
+    wanted = set(question) - _ASKING or set(question)
+    share = coverage(wanted, matched)
+    enough = ENOUGH_OF_TWO if len(wanted) <= 2 else ENOUGH
     return frozenset(
         candidate
         for candidate, terms in matched.items()
-        if share[candidate] >= ENOUGH or SEVERAL <= len(set(terms) & wanted) >= MANY * len(wanted)
+        if share[candidate] >= enough or SEVERAL <= len(set(terms) & wanted) >= MANY * len(wanted)
     )
 
 

@@ -26,8 +26,10 @@ from somagent.domain.memory.filters import filters_of
 from somagent.domain.memory.fitness import fitting
 from somagent.domain.memory.items import DEFAULT_NAMESPACE, clean, item_of, pieces_of
 from somagent.services.memory import store
-from somagent.services.memory.search import Scope, matched_terms, question_terms, search
+from somagent.services.memory.scope import Scope
+from somagent.services.memory.search import search
 from somagent.services.memory.store import Author
+from somagent.services.memory.words import matched_terms, question_terms
 
 _CONSIDERED = 30
 """Items that an answer is looked for in, at least."""
@@ -102,7 +104,7 @@ class MemoryService:
         considered = max(params.limit, _CONSIDERED)
         async with connection.transaction():
             items = await self._found(connection, Scope(tenant_id, params.namespace), params.query, considered)
-            terms = await question_terms(connection, params.query)
+            terms = await question_terms(connection, clean(params.query))
             ids = [UUID(item.memory_id) for item in items]
             matched = await matched_terms(connection, tenant_id, ids, terms)
         fit = fitting(terms, matched)

@@ -13,7 +13,7 @@ from somagent.domain.actions.remote import RememberParams
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.memory.citations import NOTHING_FITS, Passage, compose
 from somagent.domain.memory.filters import filters_of
-from somagent.domain.memory.fitness import coverage
+from somagent.domain.memory.fitness import coverage, fitting
 from somagent.domain.memory.items import LARGEST_KEY, item_of, piece_key, pieces_of
 
 
@@ -78,6 +78,18 @@ def test_coverage_is_a_share(matched: dict[int, list[str]], question: set[str]) 
 def test_a_word_that_nothing_holds_weighs_most() -> None:
     matched = {number: ["capital"] for number in range(20)}
     assert max(coverage(["capital", "mongolia"], matched).values()) < 0.5
+    assert not fitting(["capit", "mongolia"], {**matched, 0: [], 1: ["capit"], 2: []})
+
+
+def test_words_that_questions_are_asked_with_do_not_count() -> None:
+    matched = {"near": ["effect"], "far": ["happen"], "nothing": []}
+    assert fitting(["effect", "happen", "exact"], matched) == {"near"}
+    assert fitting(["explain"], {"it": ["explain"], "not": []}) == {"it"}
+
+
+def test_several_words_of_a_whole_sentence_are_enough() -> None:
+    question = ["tide", "gate", "opera", "flood", "winter", "keeper"]
+    assert fitting(question, {"some": ["tide", "gate", "flood"], "one": ["tide"], "none": []}) == {"some"}
 
 
 def test_answers_quote_and_cite() -> None:
