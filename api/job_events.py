@@ -19,7 +19,7 @@ from somagent.services.wakeups import CHANNEL
 LOOK_SECONDS = 1.0
 """How long a missed wake-up can delay an event."""
 KEEP_ALIVE_SECONDS = 15.0
-_LAST = ("job.completed", "job.failed", "job.cancelled", "job.killed")
+_ENDED = ("completed", "failed", "cancelled", "killed")
 
 
 async def job_event_stream(request: Request, state: State, tenant_id: str, job_id: UUID) -> Response:
@@ -58,19 +58,18 @@ async def _events(request: Request, state: State, tenant_id: str, job_id: UUID, 
         while not await request.is_disconnected():
             changed.clear()
             async with state.app_db.connection(tenant_id) as connection:
+                # The status first: a job that has ended before the look has all its events in it.
+                status = await connection.fetchval("SELECT status FROM jobs WHERE id = $1", job_id)
                 rows = await read_events(connection, job_id, after)
-                status = None if rows else await connection.fetchval("SELECT status FROM jobs WHERE id = $1", job_id)
             for row in rows:
                 after = row["seq"]
                 data = f'{{"at":"{row["at"]}","data":{row["data"]}}}'
                 yield f"id: {after}\nevent: {row['type']}\ndata: {data}\n\n".encode()
-            if rows and rows[-1]["type"] not in _LAST:
+            if rows:
                 quiet = 0.0
                 continue
-            if rows or status in ("completed", "failed", "cancelled", "killed"):
-                if not rows:
-                    return
-                continue
+            if status in _ENDED:
+                return
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), LOOK_SECONDS)
             quiet += LOOK_SECONDS
