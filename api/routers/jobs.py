@@ -196,7 +196,6 @@ async def artifact(job_id: UUID, name: str, state: StateDep, caller: Reader) -> 
     headers = {
         "Content-Length": str(size),
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(PurePosixPath(name).name)}",
-        "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
     }
     return StreamingResponse(chunks_of(descriptor), media_type=media_type(name), headers=headers)
