@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
@@ -24,6 +24,8 @@ with workflow.unsafe.imports_passed_through():
     from somagent.workflows.attributes import SOMA_STATUS
     from somagent.workflows.job_steps import JobEnded, StepFailed, StepsInFlight
     from somagent.workflows.ports.jobs import LOCAL_TIMEOUT, PATIENTLY, JobActivities
+
+T = TypeVar("T")
 
 
 @workflow.defn(name="JobExecutionWorkflow")
@@ -49,17 +51,15 @@ class JobExecutionWorkflow:
         except JobEnded:
             return JobResult(job_id=argument.job_id, status=JobStatus(self._steps.ended_as))
         except StepFailed as failed:
-            await self._stop_tasks()
-            await self._conclude(JobStatus.FAILED, failed.failure)
-            self._show(JobStatus.FAILED)
+            await _undisturbed(self._fail(failed.failure))
             raise ApplicationError(failed.failure.detail, type=failed.failure.code, non_retryable=True) from None
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
-            await asyncio.shield(asyncio.create_task(self._cancel()))
+            await _undisturbed(self._cancel())
             raise
         if not self._steps.concluded:
-            failure = await self._conclude(JobStatus.COMPLETED, None)
+            failure = await _undisturbed(self._conclude(JobStatus.COMPLETED, None))
             if failure is not None:
                 self._show(JobStatus.FAILED)
                 raise ApplicationError(failure.detail, type=failure.code, non_retryable=True)
@@ -84,11 +84,13 @@ class JobExecutionWorkflow:
 
     @decide.validator
     def _may_decide(self, decision: ApprovalDecision) -> None:
-        if decision.approval_id not in self._steps.waiting:
+        if decision.approval_id in self._steps.decided:
             raise ApplicationError("This approval is not waiting.", type=Code.APPROVAL_DECIDED, non_retryable=True)
 
     async def _drive(self) -> None:
         schedule = Schedule(self._argument.plan)
+        if self._argument.deadline is not None:
+            self._deadline = asyncio.create_task(self._time_out())
         while not self._steps.concluded and not schedule.finished(self._steps.settled):
             if workflow.info().is_continue_as_new_suggested():
                 await self._continue_as_new()
@@ -106,8 +108,6 @@ class JobExecutionWorkflow:
     async def _wait_for_one(self) -> None:
         """Wait until a unit of work ends, or the job's time is over."""
         waiting: set[asyncio.Task[None]] = set(self._tasks)
-        if self._steps.past_first_task and self._deadline is None and self._argument.deadline is not None:
-            self._deadline = asyncio.create_task(self._time_out())
         if self._deadline is not None:
             waiting.add(self._deadline)
         done, _ = await workflow.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -117,6 +117,8 @@ class JobExecutionWorkflow:
 
     async def _time_out(self) -> None:
         assert self._argument.deadline is not None  # noqa: S101 - the caller has looked
+        # A job of light steps alone ends within its first task, and needs no timer.
+        await workflow.wait_condition(lambda: self._steps.past_first_task)
         left = (self._argument.deadline - workflow.now()).total_seconds()
         if left > 0:
             await workflow.sleep(left, summary="max_duration_seconds")
@@ -150,6 +152,11 @@ class JobExecutionWorkflow:
                     task.exception()
         self._tasks.clear()
 
+    async def _fail(self, failure: Failure) -> None:
+        await self._stop_tasks()
+        await self._conclude(JobStatus.FAILED, failure)
+        self._show(JobStatus.FAILED)
+
     async def _cancel(self) -> None:
         await self._stop_tasks()
         failure = Failure(code=Code.CANCELLED, detail="The job was cancelled.")
@@ -174,3 +181,12 @@ class JobExecutionWorkflow:
             start_to_close_timeout=LOCAL_TIMEOUT * 3,
             retry_policy=PATIENTLY,
         )
+
+
+async def _undisturbed(ending: Coroutine[Any, Any, T]) -> T:
+    """See an ending through: a cancellation that comes meanwhile comes too late."""
+    task = asyncio.create_task(ending)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        return await task
