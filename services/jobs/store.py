@@ -24,7 +24,7 @@ _BEGIN = """
 WITH job AS (
   UPDATE jobs SET
     status = CASE WHEN pause_requested THEN 'paused' ELSE 'running' END,
-    started_at = coalesce(started_at, clock_timestamp()),
+    started_at = coalesce(started_at, statement_timestamp()),
     run_id = coalesce($3, run_id),
     current = $4,
     error = NULL,
@@ -33,7 +33,8 @@ WITH job AS (
   RETURNING *
 ), event AS (
   INSERT INTO job_events (job_id, seq, tenant_id, type, data)
-  SELECT id, event_seq, tenant_id, 'job.started', jsonb_build_object('run_id', run_id) FROM job WHERE event_seq = 1
+  SELECT id, event_seq, tenant_id, 'job.started', jsonb_build_object('run_id', run_id) FROM job
+  WHERE started_at = statement_timestamp()
   ON CONFLICT DO NOTHING
 )
 SELECT installation_id, capsule_id, environment, inputs::text AS inputs, attachments::text AS attachments,
@@ -44,27 +45,37 @@ SELECT installation_id, capsule_id, environment, inputs::text AS inputs, attachm
 FROM job
 """
 
-_SETTLE = """
-WITH job AS (
+# Both statements below lock the job first, and write the step only over a row that is not settled. A condition on
+# job_steps would be answered from before the lock, and two attempts at once would both find the step undone.
+_FENCE = """
+WITH fence AS MATERIALIZED (
+  SELECT id, tenant_id FROM jobs
+  WHERE id = $1 AND epoch = $2 AND status IN ('queued', 'running', 'waiting', 'paused') FOR UPDATE
+)"""
+
+_SETTLE = f"""{_FENCE}, step AS (
+  INSERT INTO job_steps AS s (job_id, step_id, tenant_id, action, status, attempt, output, verdict, started_at,
+                              finished_at)
+  SELECT id, $3, tenant_id, $4, $5, $6, $7::text::jsonb, $8::text::jsonb, $9, clock_timestamp() FROM fence
+  ON CONFLICT (job_id, step_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
+    output = excluded.output, verdict = excluded.verdict, error = NULL, compensated_at = NULL,
+    started_at = coalesce(excluded.started_at, s.started_at), finished_at = excluded.finished_at
+  WHERE s.status NOT IN ('completed', 'skipped')
+  RETURNING job_id
+), job AS (
   UPDATE jobs SET
     steps_done = steps_done + 1,
     event_seq = event_seq + CASE WHEN $11 THEN 2 ELSE 1 END,
     current = CASE WHEN $11 THEN NULL ELSE $10 END,
-    status = CASE WHEN $11 THEN 'completed' WHEN pause_requested THEN 'paused' ELSE 'running' END,
+    status = CASE WHEN $11 THEN 'completed' WHEN pause_requested THEN 'paused'
+      WHEN $10 IS NULL AND EXISTS (SELECT 1 FROM job_steps s WHERE s.job_id = $1 AND s.step_id <> $3
+        HAVING bool_or(s.status = 'waiting') AND NOT bool_or(s.status IN ('running', 'pending'))) THEN 'waiting'
+      ELSE 'running' END,
     outputs = CASE WHEN $11 THEN $12::text::jsonb ELSE outputs END,
     finished_at = CASE WHEN $11 THEN clock_timestamp() END
-  WHERE id = $1 AND epoch = $2 AND status IN ('queued', 'running', 'waiting', 'paused')
-    AND NOT EXISTS (SELECT 1 FROM job_steps s WHERE s.job_id = $1 AND s.step_id = $3
-                    AND s.status IN ('completed', 'skipped'))
+  WHERE id = $1 AND EXISTS (SELECT 1 FROM step)
   RETURNING id, tenant_id, event_seq, steps_done, steps_total, pause_requested, cancel_requested, capsule_id, task,
     spent_tokens, parent_job_id
-), step AS (
-  INSERT INTO job_steps AS s (job_id, step_id, tenant_id, action, status, attempt, output, verdict, started_at,
-                              finished_at)
-  SELECT id, $3, tenant_id, $4, $5, $6, $7::text::jsonb, $8::text::jsonb, $9, clock_timestamp() FROM job
-  ON CONFLICT (job_id, step_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
-    output = excluded.output, verdict = excluded.verdict, error = NULL, compensated_at = NULL,
-    started_at = coalesce(excluded.started_at, s.started_at), finished_at = excluded.finished_at
 ), event AS (
   INSERT INTO job_events (job_id, seq, tenant_id, type, data)
   SELECT id, event_seq - CASE WHEN $11 THEN 1 ELSE 0 END, tenant_id, 'step.' || $5, jsonb_build_object('step_id', $3,
@@ -78,30 +89,29 @@ WITH job AS (
     'job_id', id, 'capsule_id', capsule_id, 'task', task, 'tokens', spent_tokens) FROM job WHERE $11
 )
 SELECT pause_requested, cancel_requested FROM job
-"""
+"""  # noqa: S608 - a constant of ours
 
-_MARK = """
-WITH job AS (
-  UPDATE jobs SET event_seq = event_seq + 1, current = $3,
-    status = CASE WHEN pause_requested THEN 'paused' WHEN $5 = 'waiting' THEN 'waiting' ELSE 'running' END,
-    error = $8::text::jsonb
-  WHERE id = $1 AND epoch = $2 AND status IN ('queued', 'running', 'waiting', 'paused')
-    AND NOT EXISTS (SELECT 1 FROM job_steps s WHERE s.job_id = $1 AND s.step_id = $3
-                    AND s.status IN ('completed', 'skipped'))
-  RETURNING id, tenant_id, event_seq, pause_requested, cancel_requested
-), step AS (
+_MARK = f"""{_FENCE}, step AS (
   INSERT INTO job_steps AS s (job_id, step_id, tenant_id, action, status, attempt, error, started_at)
-  SELECT id, $3, tenant_id, $4, $5, $6, $7::text::jsonb, clock_timestamp() FROM job
+  SELECT id, $3, tenant_id, $4, $5, $6, $7::text::jsonb, clock_timestamp() FROM fence
   ON CONFLICT (job_id, step_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
     error = excluded.error, started_at = CASE WHEN s.status = 'pending' THEN excluded.started_at ELSE s.started_at END,
     finished_at = CASE WHEN excluded.status = 'failed' THEN clock_timestamp() END
+  WHERE s.status NOT IN ('completed', 'skipped')
+  RETURNING job_id
+), job AS (
+  UPDATE jobs SET event_seq = event_seq + 1, current = $3,
+    status = CASE WHEN pause_requested THEN 'paused' WHEN $5 = 'waiting' THEN 'waiting' ELSE 'running' END,
+    error = $8::text::jsonb
+  WHERE id = $1 AND EXISTS (SELECT 1 FROM step)
+  RETURNING id, tenant_id, event_seq, pause_requested, cancel_requested
 ), event AS (
   INSERT INTO job_events (job_id, seq, tenant_id, type, data)
   SELECT id, event_seq, tenant_id, 'step.' || $5, jsonb_strip_nulls(jsonb_build_object('step_id', $3,
     'action', $4::text, 'attempt', $6::int, 'error', $7::text::jsonb)) FROM job
 )
 SELECT pause_requested, cancel_requested FROM job
-"""
+"""  # noqa: S608 - a constant of ours
 
 
 @dataclass(frozen=True, slots=True)
