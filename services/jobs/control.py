@@ -21,11 +21,15 @@ _ACTIVE = "status IN ('queued', 'running', 'waiting', 'paused')"
 _CANCEL = f"""
 WITH job AS (
   UPDATE jobs SET cancel_requested = true, event_seq = event_seq + 1,
-    status = CASE WHEN started_at IS NULL THEN 'cancelled' ELSE status END,
-    finished_at = CASE WHEN started_at IS NULL THEN clock_timestamp() END,
-    error = CASE WHEN started_at IS NULL
+    status = CASE WHEN status = 'queued' OR started_at IS NULL THEN 'cancelled' ELSE status END,
+    finished_at = CASE WHEN status = 'queued' OR started_at IS NULL THEN clock_timestamp() END,
+    pause_requested = pause_requested AND NOT (status = 'queued' OR started_at IS NULL),
+    error = CASE WHEN status = 'queued' OR started_at IS NULL
       THEN jsonb_build_object('code', 'cancelled', 'detail', 'The job was cancelled.') ELSE error END
   WHERE id = $1 AND {_ACTIVE} RETURNING id, tenant_id, workflow_id, event_seq, status
+), steps AS (
+  UPDATE job_steps SET status = 'cancelled', finished_at = clock_timestamp()
+  WHERE job_id = (SELECT id FROM job WHERE status = 'cancelled') AND status NOT IN ('completed', 'skipped')
 ), event AS (
   INSERT INTO job_events (job_id, seq, tenant_id, type, data)
   SELECT id, event_seq, tenant_id, CASE status WHEN 'cancelled' THEN 'job.cancelled' ELSE 'job.cancel_requested' END,
@@ -67,7 +71,9 @@ _REOPEN = """
 WITH job AS (
   UPDATE jobs SET status = 'queued', epoch = epoch + 1, error = NULL, finished_at = NULL, cancel_requested = false,
     pause_requested = false, event_seq = event_seq + 1,
-    deadline = CASE WHEN deadline IS NULL THEN NULL ELSE clock_timestamp() + (deadline - created_at) END
+    deadline = clock_timestamp() + make_interval(secs => (
+      SELECT (i.definition->'policies'->>'max_duration_seconds')::float8 FROM installations i
+      WHERE i.id = installation_id))
   WHERE id = $1 AND status IN ('failed', 'cancelled') RETURNING id, tenant_id, event_seq, epoch
 ), event AS (
   INSERT INTO job_events (job_id, seq, tenant_id, type, data) SELECT id, event_seq, tenant_id, 'job.retried', '{}'
