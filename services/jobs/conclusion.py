@@ -15,7 +15,7 @@ from somagent.domain.messages.orders import SignalOrder
 from somagent.services.budgets import release
 from somagent.services.installed import frozen_capsule
 from somagent.services.jobs.outcome import job_outputs
-from somagent.services.jobs.store import JobState, begin, encode
+from somagent.services.jobs.store import JobState, begin, encode, mark
 from somagent.services.starter import record
 
 _CONCLUDE = """
@@ -64,6 +64,8 @@ async def conclude(connection: TenantConnection, conclusion: Conclusion) -> Fail
                 outputs = encode(await _outputs(connection, job))
             except SomaError as error:
                 status, failure = JobStatus.FAILED, Failure(code=error.code, detail=error.detail)
+        if failure is not None and failure.step_id is not None:
+            await _show_failed_step(connection, job, failure, failure.step_id)
         if status is not JobStatus.COMPLETED:
             await _compensate(connection, job)
             await _cancel_children(connection, job)
@@ -76,6 +78,20 @@ async def conclude(connection: TenantConnection, conclusion: Conclusion) -> Fail
 async def _outputs(connection: asyncpg.Connection, job: JobState) -> dict[str, JsonValue]:
     frozen = await frozen_capsule(connection, job.installation_id) if job.installation_id else None
     return job_outputs(frozen.definition, job) if frozen else {}
+
+
+async def _show_failed_step(connection: asyncpg.Connection, job: JobState, failure: Failure, step_id: str) -> None:
+    """A step that failed outside any worker (people rejected it, its worker never came back) shows it too."""
+    row = await connection.fetchrow(
+        "SELECT action, attempt FROM job_steps WHERE job_id = $1 AND step_id = $2 "
+        "AND status IN ('running', 'pending', 'waiting')",
+        UUID(job.job_id),
+        step_id,
+    )
+    if row is not None:
+        await mark(
+            connection, job.job_id, job.epoch, step_id, row["action"], "failed", max(1, row["attempt"]), failure=failure
+        )
 
 
 async def _compensate(connection: asyncpg.Connection, job: JobState) -> None:
