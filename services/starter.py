@@ -8,6 +8,7 @@ Asking twice is harmless: workflow ids are deterministic and never reused.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from somagent.adapters.postgres.database import Database
 from somagent.adapters.temporal.client import RPC_TIMEOUT, SOMA_CAPSULE, SOMA_STATUS, SOMA_TENANT
+from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.orders import SignalOrder, WorkflowOrder
 from somagent.domain.model import Model
 
@@ -29,6 +31,13 @@ log = structlog.get_logger(__name__)
 WORKFLOW_QUEUE = "soma-workflows"
 FIRST_LOOK = timedelta(seconds=10)
 """How long the relay leaves an order to the process that recorded it."""
+_PAUSES = (0.1, 0.2, 0.4, 0.8)
+"""Seconds between looks at a run that is about to close; afterwards the relay looks."""
+
+QUIET = 0.01
+"""Seconds without a new order after which a burst is over."""
+LONGEST_DELAY = 0.25
+"""Seconds that an order waits for that at most."""
 
 _RECORD = """
 INSERT INTO outbox (tenant_id, kind, key, payload, available_at)
@@ -85,7 +94,7 @@ async def _start(client: Client, order: WorkflowOrder) -> None:
             order.argument,
             id=order.workflow_id,
             task_queue=WORKFLOW_QUEUE,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
             if order.may_run_again
             else WorkflowIDReusePolicy.REJECT_DUPLICATE,
             static_summary=order.summary,
@@ -99,15 +108,30 @@ async def _start(client: Client, order: WorkflowOrder) -> None:
         )
     except WorkflowAlreadyStartedError:
         log.debug("workflow_already_started", workflow_id=order.workflow_id)
+        if order.may_run_again:
+            await _see_last_run_off(client, order)
+
+
+async def _see_last_run_off(client: Client, order: WorkflowOrder) -> None:
+    """A job can be retried in the moment between its end in Postgres and its run's end in Temporal.
+
+    Raises:
+        SomaError: ``temporal_unavailable``, so that the order is told again.
+    """
+    described = await client.get_workflow_handle(order.workflow_id).describe(rpc_timeout=RPC_TIMEOUT)
+    if await described.memo_value("epoch", default=None) != order.memo.get("epoch"):
+        detail = f"The last run of {order.workflow_id} has not closed yet."
+        raise SomaError(Code.TEMPORAL_UNAVAILABLE, detail, retry_after=1)
 
 
 class Starter:
     """Tells recorded orders in the background, a bounded number at once, and forgets those told."""
 
-    def __init__(self, client: Client, database: Database, *, concurrency: int = 4, backlog: int = 1000) -> None:
+    def __init__(self, client: Client, database: Database, *, concurrency: int = 3, backlog: int = 1000) -> None:
         self._client = client
         self._database = database
-        self._queue: asyncio.Queue[Recorded] = asyncio.Queue(backlog)
+        self._queue: asyncio.Queue[tuple[float, Recorded]] = asyncio.Queue(backlog)
+        self._last = 0.0
         self._told: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
         self._concurrency = concurrency
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,8 +143,9 @@ class Starter:
 
     def submit(self, recorded: Recorded) -> None:
         """Take an order whose transaction has committed. Past the backlog's bound the relay does it."""
+        self._last = time.monotonic()
         try:
-            self._queue.put_nowait(recorded)
+            self._queue.put_nowait((self._last, recorded))
         except asyncio.QueueFull:
             log.info("starter_backlog_full", workflow_id=recorded.order.workflow_id)
 
@@ -134,11 +159,24 @@ class Starter:
         while True:
             recorded = await self._queue.get()
             try:
-                await tell(self._client, recorded.order)
+                await self._tell(recorded.order)
             except Exception as error:  # the relay asks again: nothing is lost, whatever it was
                 log.warning("order_left_to_relay", workflow_id=recorded.order.workflow_id, error=repr(error))
             else:
                 self._told.put_nowait((recorded.order.tenant_id, recorded.outbox_id))
+
+    async def _tell(self, order: WorkflowOrder | SignalOrder) -> None:
+        for pause in _PAUSES:
+            try:
+                return await tell(self._client, order)
+            except SomaError:
+                await asyncio.sleep(pause)
+        return await tell(self._client, order)
+
+    async def _give_way(self, submitted: float) -> None:
+        """Let a burst be accepted before its workflows are started: both need the same cores."""
+        while (now := time.monotonic()) < submitted + LONGEST_DELAY and now < self._last + QUIET:
+            await asyncio.sleep(QUIET / 2)
 
     async def _forget_all(self) -> None:
         while True:

@@ -14,7 +14,8 @@ class WorkflowOrder(Model):
 
     Attributes:
         argument: the workflow's one argument as JSON.
-        may_run_again: whether a closed, failed run of the same id may be followed by another (a job's retry).
+        may_run_again: whether a closed run of the same id may be followed by another (a job's retry); its memo then
+            tells the runs apart by ``epoch``.
         priority: 1 (first) to 5.
     """
 
