@@ -6,7 +6,7 @@ workflow code, which plans but never evaluates, does not load it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,14 +18,14 @@ from celpy.evaluation import CELEvalError, base_functions, celstr
 from lark import Token, Tree
 from pydantic import JsonValue
 
+from somagent.domain.capsules.cel_limits import CelError, MeteredRunner, bounded_functions
+
+MAX_CHARACTERS = 4000
+MAX_ESCAPES = 10
+
 _MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
 _TYPES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
 _FUNCTIONS = frozenset(name for name in base_functions if name.isidentifier()) | _MACROS | {"dyn", "has"}
-_COMPARISONS = ("_<_", "_<=_", "_>_", "_>=_", "_==_", "_!=_")
-
-
-class CelError(ValueError):
-    """The expression does not compile, or has no value; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,13 @@ def compiled(text: str) -> Expression:
     Raises:
         CelError: its syntax is wrong.
     """
+    _check_size(text)
     environment = _environment()
     try:
         tree = environment.compile(text)
         walk = _Walk()
         walk.visit(tree, frozenset())
-        program = environment.program(tree, functions=_numeric_functions())
+        program = environment.program(tree, functions=bounded_functions())
     except CELParseError as error:
         where = f" at line {error.line}, column {error.column}" if error.line else ""
         raise CelError(f"it is not CEL{where}") from None
@@ -102,9 +103,17 @@ def compiled(text: str) -> Expression:
     return Expression(tuple(walk.mentions), tuple(dict.fromkeys(walk.unknown_functions)), program)
 
 
+def _check_size(text: str) -> None:
+    """The library's pattern for a string takes twice as long for each escape when the string is not closed."""
+    if len(text) > MAX_CHARACTERS:
+        raise CelError(f"it has more than {MAX_CHARACTERS:,} characters")
+    if text.count("\\") + text.count("\r") > MAX_ESCAPES:
+        raise CelError(f"it has more than {MAX_ESCAPES} backslashes and carriage returns")
+
+
 @lru_cache(maxsize=1)
 def _environment() -> celpy.Environment:
-    return celpy.Environment()
+    return celpy.Environment(runner_class=MeteredRunner)
 
 
 class _Walk:
@@ -192,25 +201,6 @@ def _constant(node: Tree[Token] | Token) -> str | None:
     if token.type in ("STRING_LIT", "MLSTRING_LIT"):
         return str(celstr(token))
     return str(token) if token.type == "INT_LIT" and token.isdigit() else None
-
-
-@lru_cache(maxsize=1)
-def _numeric_functions() -> dict[str, Callable[..., Any]]:
-    """Comparisons across integers and fractions, which the CEL specification has and the library lacks."""
-    return {name: _across_numbers(base_functions[name]) for name in _COMPARISONS}
-
-
-def _across_numbers(compare: Callable[..., Any]) -> Callable[..., Any]:
-    def compared(left: Any, right: Any) -> Any:
-        return compare(*_same_kind(left, right))
-
-    return compared
-
-
-def _same_kind(left: Any, right: Any) -> Iterator[Any]:
-    kinds = {type(left), type(right)}
-    mixed = celtypes.DoubleType in kinds and (celtypes.IntType in kinds or celtypes.UintType in kinds)
-    return iter((celtypes.DoubleType(left), celtypes.DoubleType(right)) if mixed else (left, right))
 
 
 def _reason(error: CELEvalError) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 
 from pydantic import JsonValue
 
-from somagent.domain.capsules.cel import CelError, Mention, compiled
+from somagent.domain.capsules.cel import Mention, compiled
+from somagent.domain.capsules.cel_limits import CelError
 from somagent.domain.capsules.references import Reference
 from somagent.domain.errors import Code, SomaError
 

@@ -13,7 +13,8 @@ from jinja2 import Environment, TemplateError, meta, nodes
 from pydantic import JsonValue
 
 from somagent.domain.actions import action
-from somagent.domain.capsules.cel import CelError, compiled
+from somagent.domain.capsules.cel import compiled
+from somagent.domain.capsules.cel_limits import CelError
 from somagent.domain.capsules.conditions import condition_references
 from somagent.domain.capsules.definition import CapsuleDefinition, Step
 from somagent.domain.capsules.fields import INPUT_SAMPLES, UNKNOWN, NoSuchFieldError, output_type, sample

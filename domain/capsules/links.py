@@ -6,7 +6,6 @@ That it has settled by then need not be asked: a step waits for whatever it refe
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator
 
 from pydantic import JsonValue
@@ -16,6 +15,7 @@ from somagent.domain.capsules.conditions import ConditionSyntaxError, condition_
 from somagent.domain.capsules.fields import missing_field
 from somagent.domain.capsules.outline import Outline, StepOutline
 from somagent.domain.capsules.references import MalformedReferenceError, Reference, split
+from somagent.domain.capsules.suggestions import shortened, suggestion
 from somagent.domain.capsules.templates import TemplateSyntaxFault, template_references
 from somagent.domain.errors import Fault
 
@@ -115,6 +115,4 @@ class Links:
 
 
 def _unknown(kind: str, name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(list(known)[:20]) or 'none'}"
-    return f"there is no {kind} {name[:80]!r}{hint}"
+    return f"there is no {kind} {shortened(name)!r}{suggestion(name, known)}"

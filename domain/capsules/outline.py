@@ -7,13 +7,16 @@ says where something could not, so that nothing is called unknown only because i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
 from somagent.domain.capsules.needs import implied_needs
 
 Raw = Mapping[str, object]
+
+MAX_CONDITIONS = 200_000
+"""Characters of all conditions together: reading them takes some 15 ms a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Outline:
     tools: tuple[ToolOutline, ...]
     tools_complete: bool
     has_workflow: bool
+    conditions_too_long: bool
 
     @property
     def input_types(self) -> dict[str, str]:
@@ -94,6 +98,9 @@ def outline(raw: Raw) -> Outline:
     inputs, inputs_complete = _inputs(raw.get("inputs"))
     steps, steps_complete = _steps(raw.get("workflow"))
     tools, tools_complete = _tools(raw.get("tools"))
+    conditions_too_long = sum(len(step.when or "") for step in steps) > MAX_CONDITIONS
+    if conditions_too_long:
+        steps = tuple(replace(step, when=None) for step in steps)
     return Outline(
         id=_text(raw.get("id")),
         type=_text(raw.get("type")),
@@ -106,6 +113,7 @@ def outline(raw: Raw) -> Outline:
         tools=tools,
         tools_complete=tools_complete,
         has_workflow=raw.get("workflow") is not None,
+        conditions_too_long=conditions_too_long,
     )
 
 

@@ -17,7 +17,6 @@ from pydantic import JsonValue
 
 from somagent.domain.errors import Code, SomaError
 
-_MARKER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _SEGMENT = re.compile(r"""\.([\w$@-]+)|\[\s*(\d+)\s*\]|\[\s*'([^']*)'\s*\]|\[\s*"([^"]*)"\s*\]""")
 _ROOT = re.compile(r"\s*(inputs|steps)\b")
 _HOW = "write {{ inputs.NAME }} or {{ steps.STEP.output.FIELD }}"
@@ -82,16 +81,16 @@ def split(text: str) -> tuple[str | Reference, ...]:
     """
     pieces: list[str | Reference] = []
     position = 0
-    for marker in _MARKER.finditer(text):
-        if marker.start() > position:
-            pieces.append(text[position : marker.start()])
-        pieces.append(parse_reference(marker[1]))
-        position = marker.end()
-    rest = text[position:]
-    if "{{" in rest:
-        raise MalformedReferenceError(f"{rest[rest.index('{{') :][:40]!r} opens a reference and does not close it")
-    if rest:
-        pieces.append(rest)
+    while (start := text.find("{{", position)) >= 0:
+        end = text.find("}}", start + 2)
+        if end < 0:
+            raise MalformedReferenceError(f"{text[start : start + 40]!r} opens a reference and does not close it")
+        if start > position:
+            pieces.append(text[position:start])
+        pieces.append(parse_reference(text[start + 2 : end]))
+        position = end + 2
+    if position < len(text):
+        pieces.append(text[position:])
     return tuple(pieces)
 
 

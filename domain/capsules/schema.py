@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from somagent.domain.capsules.suggestions import shortened, suggestion
 from somagent.domain.errors import Fault
 
 MAX_DEPTH = 64
@@ -102,9 +102,7 @@ def _number_faults(value: object, path: str) -> Iterator[Fault]:
 
 
 def _unknown_field(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    known = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names)}" if names else ""
-    return f"there is no field {name[:80]!r}{known}"
+    return f"there is no field {shortened(name)!r}{suggestion(name, names) if names else ''}"
 
 
 def _sentence(message: str) -> str:

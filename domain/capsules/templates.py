@@ -7,7 +7,6 @@ variable and never spliced into the template's source: what a person typed is te
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,6 @@ from pydantic import JsonValue
 
 from somagent.domain.capsules.references import MalformedReferenceError, Reference, Scope, embedded, parse_reference
 
-_EXPRESSION = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
 _VARIABLE = "soma_reference_"
 
 
@@ -37,17 +35,20 @@ class BoundTemplate:
 def bound(template: str) -> BoundTemplate:
     """``template`` with each reference that stands alone between braces replaced by a variable's name."""
     variables: dict[Reference, int] = {}
-
-    def as_variable(found: re.Match[str]) -> str:
+    pieces: list[str] = []
+    position = 0
+    while (start := template.find("{{", position)) >= 0 and (end := template.find("}}", start + 2)) >= 0:
+        inner = template[start + 2 : end]
+        bare = inner.removeprefix("-").removesuffix("-")
+        pieces.append(template[position : start + 2])
         try:
-            reference = parse_reference(found[1])
+            number = variables.setdefault(parse_reference(bare), len(variables))
         except MalformedReferenceError:
-            return found[0]
-        number = variables.setdefault(reference, len(variables))
-        return found[0].replace(found[1], f" {_VARIABLE}{number} ", 1)
-
-    source = _EXPRESSION.sub(as_variable, template)
-    return BoundTemplate(source, tuple(variables))
+            pieces.append(inner)
+        else:
+            pieces.append(inner.replace(bare, f" {_VARIABLE}{number} ", 1))
+        position = end
+    return BoundTemplate("".join((*pieces, template[position:])), tuple(variables))
 
 
 def template_references(template: str) -> tuple[tuple[Reference, bool], ...]:

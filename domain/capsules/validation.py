@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 
 from somagent.domain.actions import ACTIONS, ADAPTERS
 from somagent.domain.capsules.definition import CapsuleDefinition, InputType
 from somagent.domain.capsules.graph import cycles
 from somagent.domain.capsules.inputs import fits, type_fault
 from somagent.domain.capsules.links import Links
-from somagent.domain.capsules.outline import InputOutline, Outline, StepOutline, outline
+from somagent.domain.capsules.outline import MAX_CONDITIONS, InputOutline, Outline, StepOutline, outline
 from somagent.domain.capsules.params import params_faults
 from somagent.domain.capsules.planning import build_plan
 from somagent.domain.capsules.schema import json_faults, model_faults
+from somagent.domain.capsules.suggestions import shortened, suggestion
 from somagent.domain.errors import Code, Fault, SomaError
 from somagent.domain.versions import is_version, parse_range
 
@@ -41,8 +42,8 @@ def definition_faults(raw: object) -> tuple[Fault, ...]:
     unsafe = list(json_faults(raw))
     if any(fault.code == "too_deep" for fault in unsafe):
         return tuple(unsafe[:MAX_FAULTS])
-    found = [*unsafe, *model_faults(CapsuleDefinition, raw), *_meaning(outline(raw))]
-    return tuple(_one_a_place(found))[:MAX_FAULTS]
+    found = chain(unsafe, model_faults(CapsuleDefinition, raw), _meaning(outline(raw)))
+    return tuple(dict.fromkeys(islice(found, MAX_FAULTS)))  # two checks can see the same fault
 
 
 def _meaning(sketch: Outline) -> Iterator[Fault]:
@@ -110,6 +111,9 @@ def _order(sketch: Outline) -> Iterator[Fault]:
             for index, need in enumerate(step.needs or ()):
                 if need not in known:
                     yield Fault(f"{step.path}.needs[{index}]", "unknown_step", _no_such("step", need, list(known)))
+    if sketch.conditions_too_long:
+        detail = f"all conditions together have more than {MAX_CONDITIONS:,} characters; shorten them"
+        yield Fault("workflow.steps", "conditions_too_long", detail)
     for cycle in cycles(sketch.needs):
         if len(cycle) == 1:
             detail = f"step {cycle[0]!r} waits for itself"
@@ -147,16 +151,8 @@ def _child(step: StepOutline, sketch: Outline) -> Iterator[Fault]:
         yield Fault(f"{step.path}.params.capsule_id", "capsule_recursion", "the capsule would run itself for ever")
 
 
-def _one_a_place(faults: Iterable[Fault]) -> Iterator[Fault]:
-    """Each fault once; two checks can see the same one."""
-    return iter(dict.fromkeys(faults))
-
-
 def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(names[:40]) or 'none'}"
-    return f"there is no {kind} {name[:80]!r}{hint}"
+    return f"there is no {kind} {shortened(name)!r}{suggestion(name, known)}"
 
 
 def _invalid(raw: object, faults: tuple[Fault, ...]) -> SomaError:

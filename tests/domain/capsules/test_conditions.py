@@ -9,6 +9,7 @@ from somagent.domain.capsules.conditions import evaluate
 from somagent.domain.errors import Code, SomaError
 
 _INPUTS: dict[str, JsonValue] = {"n": 3, "x": 2.5, "name": "it's", "flag": True, "list": [1, 2], "none": None, "k": "z"}
+_INPUTS["long"] = list(range(1, 500))
 _OUTPUTS: dict[str, JsonValue] = {
     "list": {"entries": [{"path": "a.md", "bytes": 20}]},
     "a-b": {"map": {"z": 1}},
@@ -61,6 +62,11 @@ def test_conditions(when: str, holds: bool) -> None:
         "",
         "(" * 2000 + "true" + ")" * 2000,
         "'a'.matches('(')",
+        "'" + "\\" * 40,
+        "'a" + "\r" * 40,
+        "true || " * 1000 + "true",
+        "['aaaaaaaa']" + ".map(b, b + b)" * 60 + " == []",
+        "inputs.long.all(a, inputs.long.all(b, inputs.long.all(c, a + b + c > 0)))",
     ],
 )
 def test_conditions_without_a_truth_value(when: str) -> None:

@@ -245,3 +245,23 @@ def test_nesting_without_end_is_one_fault() -> None:
     for _ in range(5000):
         deep = [deep]
     assert set(faults_at(capsule([template_step("a")], outputs={"x": deep})).values()) == {"too_deep"}
+
+
+def test_hostile_definitions_are_answered_in_bounded_time() -> None:
+    """Each of them takes seconds here, and took minutes or did not end before it was bounded."""
+    unknown = " ".join(f"{{{{ steps.nobody{number}.output }}}}" for number in range(20_000))
+    braces = "{{ inputs.x" * 50_000
+    escapes = "'" + "\\" * 200
+    long = [{**template_step(f"s{number}"), "when": "true || " * 120 + "true"} for number in range(1000)]
+    for raw in (
+        capsule([template_step("a", None, unknown)]),
+        capsule([template_step("a")], outputs={"x": unknown, "y": braces}),
+        capsule([{**template_step("a"), "when": escapes}]),
+        capsule(long),
+        capsule([template_step("a")], inputs=[{"name": "x", "x" * 500_000: 1}]),
+        capsule([template_step("a")], outputs={f"o{number}": "{{ inputs.zz }}" for number in range(20_000)}),
+        capsule([template_step(f"s{n}", [f"z{m}" for m in range(100)]) for n in range(500)]),
+    ):
+        faults = definition_faults(raw)
+        assert 0 < len(faults) <= 1000
+        assert all(len(entry.detail) < 3000 for entry in faults)
