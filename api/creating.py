@@ -73,9 +73,18 @@ async def creating_fast(
     key: str | None,
     body: BaseModel | bytes,
     make: Callable[[TenantConnection], Awaitable[Answer]],
+    *,
+    single_statement: bool = False,
 ) -> Response:
-    """The same on a plain asyncpg connection, for the hot path."""
+    """The same on a plain asyncpg connection, for the hot path.
+
+    Args:
+        single_statement: ``make`` writes by one statement, so without a key it needs no transaction around it.
+    """
     mark = _mark(request, key, body)
+    if single_statement and not mark:
+        async with _state(request).app_db.connection(caller.tenant_id) as connection:
+            return answered(await make(connection))
     async with (
         _state(request).app_db.connection(caller.tenant_id) as connection,
         connection.transaction(),

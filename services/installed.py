@@ -73,6 +73,32 @@ class _Kept:
 
 
 _kept = _Kept(_KEPT)
+_current: dict[tuple[str, str, str | None, str], InstalledCapsule] = {}
+
+
+async def current_capsule(
+    connection: asyncpg.Connection, tenant_id: str, capsule_id: str, version: str | None, environment: str
+) -> tuple[InstalledCapsule | None, bool]:
+    """The installed capsule, from memory where it was asked for before; the flag says that it was.
+
+    What is remembered may have been replaced or recalled since: whoever uses it has to check the installation's status
+    in the statement that uses it, and to :func:`forget_current` and ask again when it has changed.
+    """
+    place = (tenant_id, capsule_id, version, environment)
+    known = _current.get(place)
+    if known is not None:
+        return known, True
+    found = await installed_capsule(connection, capsule_id, version, environment)
+    if found is not None and found.status == "installed":
+        if len(_current) >= _KEPT:
+            _current.clear()
+        _current[place] = found
+    return found, False
+
+
+def forget_current(tenant_id: str, capsule_id: str, version: str | None, environment: str) -> None:
+    """What was remembered of this capsule is no longer so."""
+    _current.pop((tenant_id, capsule_id, version, environment), None)
 
 
 async def installed_capsule(

@@ -157,7 +157,8 @@ class Starter:
 
     async def _tell_all(self) -> None:
         while True:
-            recorded = await self._queue.get()
+            submitted, recorded = await self._queue.get()
+            await self._give_way(submitted)
             try:
                 await self._tell(recorded.order)
             except Exception as error:  # the relay asks again: nothing is lost, whatever it was
@@ -175,8 +176,10 @@ class Starter:
 
     async def _give_way(self, submitted: float) -> None:
         """Let a burst be accepted before its workflows are started: both need the same cores."""
-        while (now := time.monotonic()) < submitted + LONGEST_DELAY and now < self._last + QUIET:
+        now = time.monotonic()
+        while now < submitted + LONGEST_DELAY and now < self._last + QUIET:
             await asyncio.sleep(QUIET / 2)
+            now = time.monotonic()
 
     async def _forget_all(self) -> None:
         while True:

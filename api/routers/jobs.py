@@ -72,7 +72,7 @@ async def submit_job(
         document = orjson.dumps(taken.document)
         return created(202, document, location=f"/v1/jobs/{taken.job_id}", after_commit=_tell(state, taken.recorded))
 
-    return await creating_fast(request, caller, key, body, make)
+    return await creating_fast(request, caller, key, body, make, single_statement=True)
 
 
 @router.get("/v1/jobs/tasks")

@@ -17,7 +17,7 @@ from somagent.domain.errors import Code, Fault, SomaError
 from somagent.domain.messages.jobs import JobArgument
 from somagent.domain.messages.orders import WorkflowOrder
 from somagent.domain.model import JsonObject, Model
-from somagent.services.installed import InstalledCapsule, installed_capsule
+from somagent.services.installed import InstalledCapsule, current_capsule, forget_current
 from somagent.services.jobs.store import encode
 from somagent.services.starter import FIRST_LOOK, Recorded, argument_of
 
@@ -29,14 +29,15 @@ _INSERT = """
 WITH job AS (
   INSERT INTO jobs (id, tenant_id, task, capsule_id, capsule_version, environment, installation_id, inputs, attachments,
     priority, session_id, submitted_by, parent_job_id, parent_step_id, depth, budget_tokens, steps_total, deadline,
-    workflow_id, created_at, cancel_requested)
-  VALUES ($1, $2, 'capsule.run', $3, $4, $5, $6, $7::text::jsonb, $8::text::jsonb, $9, $10, $11, $12, $13, $14, $15,
-    $16, $17, $18, $19, false)
-  ON CONFLICT (id) DO NOTHING
+    workflow_id, created_at)
+  SELECT $1, $2, 'capsule.run', $3, $4, $5, i.id, $7::text::jsonb, $8::text::jsonb, $9, $10::uuid, $11, $12::uuid, $13,
+    $14, $15, $16, $17, $18, $19 FROM installations i WHERE i.id = $6 AND i.status = 'installed'
   RETURNING tenant_id
+), ordered AS (
+  INSERT INTO outbox (tenant_id, kind, key, payload, available_at)
+  SELECT tenant_id, 'workflow.start', $18, $20::text::jsonb, now() + $21 FROM job WHERE $20 IS NOT NULL RETURNING id
 )
-INSERT INTO outbox (tenant_id, kind, key, payload, available_at)
-SELECT tenant_id, 'workflow.start', $18, $20::text::jsonb, now() + $21 FROM job WHERE $20 IS NOT NULL RETURNING id
+SELECT (SELECT id FROM ordered) AS outbox_id FROM job
 """
 
 
@@ -115,22 +116,39 @@ async def submit(
     Raises:
         SomaError: ``capsule_not_installed``, ``capsule_recalled``, ``input_invalid``, ``not_found`` (an attachment).
     """
-    capsule = await installed(connection, request)
+    capsule, remembered = await _capsule(connection, tenant_id, request)
+    taken = await _take(connection, capsule, tenant_id, user_id, request, job_id, parent)
+    if taken is None and remembered:
+        forget_current(tenant_id, request.capsule_id, request.version, request.environment)
+        capsule, _ = await _capsule(connection, tenant_id, request)
+        taken = await _take(connection, capsule, tenant_id, user_id, request, job_id, parent)
+    if taken is None:
+        raise _not_installed(request)
+    return taken
+
+
+async def _take(
+    connection: TenantConnection,
+    capsule: InstalledCapsule,
+    tenant_id: str,
+    user_id: str,
+    request: JobRequest,
+    job_id: UUID | None,
+    parent: Parent | None,
+) -> Submitted | None:
+    """Check and write; None when the installation is no longer in force."""
     inputs = check_inputs(capsule.definition, request.inputs)
     await _check_attachments(connection, request.attachments)
     identity = job_id or uuid4()
     created_at = datetime.now(UTC)
     argument = JobArgument(
-        job_id=str(identity),
-        tenant_id=tenant_id,
-        plan=capsule.plan,
-        deadline=_deadline(capsule, created_at),
+        job_id=str(identity), tenant_id=tenant_id, plan=capsule.plan, deadline=_deadline(capsule, created_at)
     )
     budget = request.budget_tokens if request.budget_tokens is not None else capsule.budget_tokens
     budget = DEFAULT_BUDGET_TOKENS if budget is None else budget
     order = None if parent else order_for(argument, capsule, request.priority, inputs)
     workflow_id = f"job-{identity}"
-    outbox_id = await connection.fetchval(
+    row = await connection.fetchrow(
         _INSERT,
         identity,
         tenant_id,
@@ -154,31 +172,39 @@ async def submit(
         order.model_dump_json(by_alias=True) if order else None,
         FIRST_LOOK,
     )
-    recorded = Recorded(outbox_id, order) if order is not None and outbox_id is not None else None
+    if row is None:
+        return None
+    recorded = Recorded(row["outbox_id"], order) if order is not None else None
     document = _document(identity, capsule, request, created_at, workflow_id, budget, argument.deadline)
     return Submitted(str(identity), capsule, argument, document, recorded)
 
 
-async def installed(connection: TenantConnection, request: JobRequest) -> InstalledCapsule:
-    """The installed capsule that a request names.
+async def _capsule(connection: TenantConnection, tenant_id: str, request: JobRequest) -> tuple[InstalledCapsule, bool]:
+    """The installed capsule that a request names, and whether it was remembered.
 
     Raises:
         SomaError: ``capsule_not_installed`` or ``capsule_recalled``.
     """
-    capsule = await installed_capsule(connection, request.capsule_id, request.version, request.environment)
-    wanted = request.capsule_id + (f" {request.version}" if request.version else "")
+    capsule, remembered = await current_capsule(
+        connection, tenant_id, request.capsule_id, request.version, request.environment
+    )
     if capsule is None:
-        raise SomaError(
-            Code.CAPSULE_NOT_INSTALLED,
-            f"The capsule {wanted} is not installed in {request.environment!r}. "
-            "Install it with POST /v1/installations first.",
-        )
+        raise _not_installed(request)
     if capsule.status != "installed":
         raise SomaError(
             Code.CAPSULE_RECALLED,
-            f"The capsule {wanted} was recalled and takes no new jobs. Install another version.",
+            f"The capsule {request.capsule_id} was recalled and takes no new jobs. Install another version.",
         )
-    return capsule
+    return capsule, remembered
+
+
+def _not_installed(request: JobRequest) -> SomaError:
+    wanted = request.capsule_id + (f" {request.version}" if request.version else "")
+    return SomaError(
+        Code.CAPSULE_NOT_INSTALLED,
+        f"The capsule {wanted} is not installed in {request.environment!r}. "
+        "Install it with POST /v1/installations first.",
+    )
 
 
 def order_for(
