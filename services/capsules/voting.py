@@ -108,7 +108,8 @@ async def _ask(client: Client, workflow_id: str, cast: Vote) -> None:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise _WorkflowGoneError from error
-        if is_away(error):
+        # RESOURCE_EXHAUSTED: more votes at once than a workflow takes.
+        if is_away(error) or error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
             raise _pending() from error
         raise
     except (OSError, RuntimeError) as error:  # a lazy client that has never reached Temporal
