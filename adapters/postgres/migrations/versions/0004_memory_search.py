@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from alembic import op
 
-revision: str = "0003"
-down_revision: str | None = "0002"
+revision: str = "0004"
+down_revision: str | None = "0003"
 branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
@@ -23,7 +23,7 @@ _COUNTS = "memory_term_counts(text[], text, int)"
 
 def upgrade() -> None:
     op.execute(f"""
-    CREATE FUNCTION memory_matches(wanted tsquery, in_namespace text, with_tags text[], with_meta jsonb, of_source text,
+    CREATE OR REPLACE FUNCTION memory_matches(wanted tsquery, in_namespace text, with_tags text[], with_meta jsonb, of_source text,
       key_prefix text, looked_at int, shown int) RETURNS TABLE (id uuid) {_GUARDED} AS $$
     DECLARE tenant CONSTANT text := current_setting('soma.tenant', true);
     BEGIN
@@ -39,7 +39,7 @@ def upgrade() -> None:
     END $$
     """)  # noqa: S608 - constants only
     op.execute(f"""
-    CREATE FUNCTION memory_term_counts(terms text[], in_namespace text, at_most int) RETURNS int[] {_GUARDED} AS $$
+    CREATE OR REPLACE FUNCTION memory_term_counts(terms text[], in_namespace text, at_most int) RETURNS int[] {_GUARDED} AS $$
     DECLARE
       tenant CONSTANT text := current_setting('soma.tenant', true);
       term text; wanted tsquery; number int; counts int[] := '{{}}';
