@@ -120,9 +120,9 @@ def _token(folder: Path, user: str) -> str:
 
 
 def _somagent(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "somagent.cli.app", *arguments], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "somagent.cli.app", *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"somagent {arguments[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
