@@ -41,7 +41,7 @@ class InputType(StrEnum):
 class Persona(Strict):
     """Who speaks where a model is asked; ``system_prompt`` goes before every prompt of ``slm.complete``."""
 
-    name: Annotated[str, Field(min_length=1, max_length=128)]
+    name: Annotated[str, Field(min_length=1, max_length=128)] = "assistant"
     traits: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=128)], ...], _LIST] = ()
     system_prompt: Annotated[str, Field(max_length=20_000)] = ""
 

@@ -27,6 +27,8 @@ def path_text(location: Sequence[str | int], prefix: str = "") -> str:
     """``("workflow", "steps", 2, "id")`` as ``workflow.steps[2].id``."""
     text = prefix
     for part in location:
+        if part == "[key]":  # pydantic's mark for a fault of the key itself
+            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
 

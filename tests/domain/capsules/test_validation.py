@@ -73,7 +73,7 @@ def test_nonsense_is_refused_and_does_not_crash(raw: object) -> None:
         ({"policies": {"approvals": {"quorum": 0}}}, "policies.approvals.quorum", "out_of_range"),
         ({"policies": {"requires_review": 1}}, "policies.requires_review", "wrong_type"),
         ({"persona": {"name": "a", "trait": []}}, "persona.trait", "unknown_field"),
-        ({"outputs": {"a b": 1}}, "outputs.a b.[key]", "bad_format"),
+        ({"outputs": {"a b": 1}}, "outputs.a b", "bad_format"),
         ({"inputs": [{"name": "a", "type": "string", "default": 5}]}, "inputs[0].default", "wrong_type"),
         ({"inputs": [{"name": "a", "type": "integer", "default": True}]}, "inputs[0].default", "wrong_type"),
         ({"inputs": [{"name": "a"}, {"name": "a"}]}, "inputs[1].name", "duplicate"),
