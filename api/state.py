@@ -15,6 +15,7 @@ from somagent.adapters.postgres.database import Database
 from somagent.adapters.settings import Settings
 from somagent.adapters.slm.registry import providers_from
 from somagent.adapters.temporal.client import connect
+from somagent.services.jobs.reading import FinishedJobs
 from somagent.services.memory import MemoryService
 from somagent.services.notifications import Channels
 from somagent.services.starter import Starter
@@ -46,6 +47,7 @@ class State:
     keyring: KeyRing
     verifier: TokenVerifier
     starter: Starter
+    finished_jobs: FinishedJobs
     folder: CapsulesFolder
     memory: MemoryService
     channels: Channels
@@ -92,6 +94,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             keyring=keyring,
             verifier=TokenVerifier(keyring),
             starter=starter,
+            finished_jobs=FinishedJobs(),
             folder=CapsulesFolder(settings.capsules_dir),
             memory=MemoryService(providers.embedding),
             channels=Channels.from_settings(settings),

@@ -112,7 +112,7 @@ async def list_jobs(
 async def read_job(job_id: UUID, state: StateDep, caller: Reader) -> Response:
     """One job with its steps and approvals, from Postgres."""
     async with state.app_db.connection(caller.tenant_id) as connection:
-        return json_response((await reading.read_job(connection, job_id, _ui_base(state))).encode())
+        return json_response(await state.finished_jobs.read(connection, job_id, _ui_base(state)))
 
 
 @router.get("/v1/jobs/{job_id}/events", responses={200: {"content": {"text/event-stream": {}}}})
@@ -213,10 +213,10 @@ async def _controlled(
     async with state.app_db.connection(caller.tenant_id) as connection:
         async with connection.transaction():
             recorded = await act(connection)
-        document = await reading.read_job(connection, job_id, _ui_base(state))
+        document = await state.finished_jobs.read(connection, job_id, _ui_base(state))
     if recorded is not None:
         state.starter.submit(recorded)
-    response = json_response(document.encode(), status)
+    response = json_response(document, status)
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     return response
 
