@@ -190,7 +190,7 @@ async def databases(addresses: Addresses) -> AsyncIterator[tuple[Database, Datab
             await database.close()
 
 
-async def until(holds: Callable[[], Any], *, within: timedelta = timedelta(seconds=30)) -> Any:
+async def until(holds: Callable[[], Any], *, within: timedelta = timedelta(seconds=60)) -> Any:
     """Ask until the answer is true, and give it."""
     async with asyncio.timeout(within.total_seconds()):
         while True:
