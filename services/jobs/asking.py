@@ -41,7 +41,7 @@ async def ask(connection: TenantConnection, request: ApprovalRequest, run_id: st
 async def _ask(connection: TenantConnection, work: Work, step_id: str) -> ApprovalOpened:
     step, job = work.steps[step_id], work.job
     only_asks = action(step.action).weight is Weight.WAIT
-    if is_skipped(step, job):
+    if await is_skipped(step, job):
         if only_asks:
             row = Settled(step_id, step.action, "skipped", 1, None, started_at=datetime.now(UTC))
             await settle(connection, job.job_id, job.epoch, row)

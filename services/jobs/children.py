@@ -61,7 +61,7 @@ class ChildJobs:
 
     async def _open(self, connection: TenantConnection, work: Work, step_id: str) -> ChildOpened:
         step, job = work.steps[step_id], work.job
-        if is_skipped(step, job):
+        if await is_skipped(step, job):
             row = Settled(step_id, step.action, "skipped", job.attempt(step_id), None, started_at=datetime.now(UTC))
             await settle(connection, job.job_id, job.epoch, row)
             return ChildOpened(settled=True)

@@ -89,7 +89,7 @@ class ModelSteps:
         self, connection: TenantConnection, argument: WorkArgument, work: Work, waiter: Waiter
     ) -> WorkResult | Waiting:
         step, job = work.steps[argument.steps[0]], work.job
-        if is_skipped(step, job):
+        if await is_skipped(step, job):
             row = Settled(step.id, step.action, "skipped", job.attempt(step.id), None, started_at=datetime.now(UTC))
             if await settle(connection, job.job_id, job.epoch, row) is None:
                 return await ended(connection, job.job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -34,7 +35,7 @@ class Prepared:
         return None if self.verdict is None else self.verdict.model_dump(mode="json")
 
 
-def is_skipped(step: Step, job: JobState) -> bool:
+async def is_skipped(step: Step, job: JobState) -> bool:
     """Whether the step is left out: its condition does not hold, or it needs the output of one that was left out.
 
     Raises:
@@ -42,7 +43,10 @@ def is_skipped(step: Step, job: JobState) -> bool:
     """
     if job.skipped and not job.skipped.isdisjoint(referenced_steps(step.action, step.params)):
         return True
-    return step.when is not None and not evaluate(step.when, job.inputs, job.outputs, job.skipped)
+    if step.when is None:
+        return False
+    # A hostile condition can take seconds until its limits stop it; nothing else must wait for that.
+    return not await asyncio.to_thread(evaluate, step.when, job.inputs, job.outputs, job.skipped)
 
 
 def prepare(step: Step, job: JobState, *, tokens_required: int = 0, constitution: Constitution = DEFAULT) -> Prepared:

@@ -84,7 +84,7 @@ class StepRunner:
         """One step to its checkpoint: whether to stop before the next, and whether the job is completed."""
         step, job = work.steps[step_id], work.job
         started_at = datetime.now(UTC)
-        if is_skipped(step, job):
+        if await is_skipped(step, job):
             row = Settled(step_id, step.action, "skipped", job.attempt(step_id), None, started_at=started_at)
             return await self._settle(connection, work, row, following, concludes=concludes)
         prepared = prepare(step, job)
@@ -141,7 +141,7 @@ class StepRunner:
         step, job = work.steps[step_id], work.job
         attempt = job.attempt(step_id)
         try:
-            if is_skipped(step, job):
+            if await is_skipped(step, job):
                 row = Settled(step_id, step.action, "skipped", attempt, None, started_at=datetime.now(UTC))
                 await self._settle(connection, work, row, None, concludes=False)
                 return None, WorkResult(settled=(step_id,))
