@@ -28,7 +28,8 @@ from somagent.services.jobs.approvals import record_vote
 from somagent.services.jobs.asking import ask
 from somagent.services.jobs.children import ChildJobs
 from somagent.services.jobs.conclusion import conclude
-from somagent.services.jobs.models import ModelSteps, Waiter, Waiting
+from somagent.services.jobs.model_requests import Waiter
+from somagent.services.jobs.models import ModelSteps, Waiting
 from somagent.services.jobs.runner import StepRunner
 from somagent.services.wakeups import Wakeups
 from somagent.workflows.ports import jobs as ports

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from somagent.domain.messages.jobs import JobStatus
 from somagent.domain.model import JsonObject, Model
 from somagent.domain.times import Timestamp
-from somagent.services.jobs.submission import JobRequest
+from somagent.services.jobs.requests import JobRequest
 
 
 class View(BaseModel):

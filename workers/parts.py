@@ -24,6 +24,7 @@ from somagent.services.jobs.effects import Effects
 from somagent.services.jobs.models import ModelSteps
 from somagent.services.jobs.places import Places
 from somagent.services.jobs.runner import StepRunner
+from somagent.services.memory import MemoryService
 from somagent.services.wakeups import Wakeups
 
 
@@ -83,7 +84,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             providers=providers,
             runner=StepRunner(app_db, effects, Places(settings), wakeups),
             children=ChildJobs(app_db, wakeups),
-            models=ModelSteps(app_db, queue, wakeups),
+            models=ModelSteps(app_db, queue, MemoryService(providers.embedding), wakeups),
             wakeups=wakeups,
             sdk_metrics=f"http://127.0.0.1:{port}/metrics",
         )

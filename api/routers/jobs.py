@@ -33,7 +33,8 @@ from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import JobStatus
 from somagent.services.jobs import control, deciding, reading
 from somagent.services.jobs.artifacts import chunks_of, list_artifacts, media_type, open_artifact
-from somagent.services.jobs.submission import JobRequest, TaskRequest, request_of, submit
+from somagent.services.jobs.requests import JobRequest, TaskRequest, request_of
+from somagent.services.jobs.submission import submit
 from somagent.services.pagination import Cursor
 from somagent.services.starter import Recorded
 

@@ -23,8 +23,9 @@ from somagent.services.jobs.control import reopen
 from somagent.services.jobs.ordering import argument_again
 from somagent.services.jobs.outcome import concluding_outputs, ended
 from somagent.services.jobs.preparation import is_skipped, prepare
+from somagent.services.jobs.requests import JobRequest
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
-from somagent.services.jobs.submission import MAX_DEPTH, JobRequest, Parent, submit
+from somagent.services.jobs.submission import MAX_DEPTH, Parent, submit
 from somagent.services.jobs.work import Work, step_failed, take_up
 from somagent.services.wakeups import Wakeups
 

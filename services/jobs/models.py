@@ -11,23 +11,27 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
 from somagent.adapters.postgres.database import Database, TenantConnection
 from somagent.adapters.queue.port import Queue
-from somagent.domain.actions.remote import ChatMessage, SlmCompleteParams, SlmEmbedParams, SlmRole
-from somagent.domain.capsules.definition import CapsuleDefinition
+from somagent.domain.actions.remote import RecallParams, SlmCompleteParams
+from somagent.domain.capsules.references import resolve
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import Failure, WorkArgument, WorkOutcome, WorkResult
-from somagent.domain.slm.messages import REQUESTS, SlmMetadata, SlmParameters, SlmRequest, SlmResponse
-from somagent.domain.slm.tokens import estimate_tokens
+from somagent.domain.slm.messages import REQUESTS, SlmRequest, SlmResponse
 from somagent.services.budgets import release, reserve
 from somagent.services.jobs.approvals import require_approval
+from somagent.services.jobs.model_requests import Waiter, build_request, waiting_work, worst_case_tokens
 from somagent.services.jobs.outcome import concluding_outputs, ended
 from somagent.services.jobs.preparation import is_skipped, prepare
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.work import Work, step_failed, take_up
+from somagent.services.memory import MemoryService
 from somagent.services.wakeups import Wakeups
+
+KNOWN_ITEMS = 5
+"""How many remembered items a capsule's `knowledge` entry brings to a model's attention."""
 
 _STORE_REQUEST = """
 INSERT INTO slm_requests (request_id, tenant_id, job_id, step_id, role, request, status, reserved_tokens)
@@ -44,21 +48,13 @@ class Waiting:
     request: SlmRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Waiter:
-    """Which activity of which workflow waits for the answer."""
-
-    workflow_id: str
-    activity_id: str
-    run_id: str
-
-
 class ModelSteps:
     """Asks models for steps, and settles the steps from their answers."""
 
-    def __init__(self, database: Database, queue: Queue, wakeups: Wakeups) -> None:
+    def __init__(self, database: Database, queue: Queue, memory: MemoryService, wakeups: Wakeups) -> None:
         self._database = database
         self._queue = queue
+        self._memory = memory
         self._wakeups = wakeups
 
     async def request(self, argument: WorkArgument, waiter: Waiter) -> WorkResult | Waiting:
@@ -95,10 +91,11 @@ class ModelSteps:
                 return await ended(connection, job.job_id)
             return WorkResult(settled=(step.id,))
         prepared = prepare(step, job)
-        tokens = worst_case_tokens(prepared.params, work.definition)
+        known = await self._known(connection, work) if isinstance(prepared.params, SlmCompleteParams) else ()
+        tokens = worst_case_tokens(prepared.params, work.definition, known)
         if step.requires_approval:
             await require_approval(connection, job, step, prepared.arguments, work.definition)
-        request = build_request(argument, work, prepared.params, waiter)
+        request = build_request(argument, work, prepared.params, waiter, known)
         async with connection.transaction():
             # A repeat after a crash must not reserve twice.
             await release(connection, request.request_id)
@@ -122,6 +119,17 @@ class ModelSteps:
             if await mark(connection, job.job_id, job.epoch, step.id, step.action, "running", attempt) is None:
                 raise SomaError(Code.JOB_FENCED, "The job has ended meanwhile.")
         return Waiting(request)
+
+    async def _known(self, connection: TenantConnection, work: Work) -> tuple[str, ...]:
+        """What memory holds for the capsule's ``knowledge``: a text an item, best first, each once."""
+        job = work.job
+        texts: dict[str, None] = {}
+        for knowledge in work.definition.knowledge:
+            query = str(resolve(knowledge.query, job.inputs, job.outputs, job.skipped))
+            params = RecallParams(query=query, namespace=knowledge.namespace, limit=KNOWN_ITEMS)
+            found = await self._memory.recall(connection, job.tenant_id, params)
+            texts.update(dict.fromkeys(item.text for item in found.items))
+        return tuple(texts)
 
     async def settle_answer(self, request: SlmRequest, response: SlmResponse) -> WorkResult:
         """Store an answer and settle the step that asked, in one transaction; a repeat changes nothing."""
@@ -188,72 +196,3 @@ async def _standing(connection: TenantConnection, argument: WorkArgument | None)
     if row["step"] == "failed":
         return WorkResult(outcome=WorkOutcome.FAILED, failure=failure)
     return WorkResult(outcome=WorkOutcome.RETRY, failure=failure, retry_after_seconds=1.0)
-
-
-def build_request(argument: WorkArgument, work: Work, params: BaseModel, waiter: Waiter) -> SlmRequest:
-    """The queue's message for a step."""
-    job, step_id = work.job, argument.steps[0]
-    metadata = SlmMetadata.model_validate(
-        {
-            "job_id": job.job_id,
-            "step_id": step_id,
-            "workflow_id": waiter.workflow_id,
-            "activity_id": waiter.activity_id,
-            "capsule_id": job.capsule_id,
-            "user_id": job.submitted_by,
-            "epoch": argument.epoch,
-            "concludes": argument.concludes,
-        }
-    )
-    common = {
-        "request_id": f"{job.job_id}:{step_id}",
-        "tenant": job.tenant_id,
-        "session_id": str(job.session_id) if job.session_id else None,
-        "metadata": metadata,
-        "timestamp": datetime.now(UTC).isoformat(),
-    }
-    if isinstance(params, SlmEmbedParams):
-        return SlmRequest.model_validate(
-            {**common, "role": SlmRole.EMBEDDINGS, "kind": "embed", "input": list(params.input)}
-        )
-    if not isinstance(params, SlmCompleteParams):
-        raise SomaError(Code.INTERNAL_ERROR, f"No model action takes {type(params).__name__}.")
-    parameters = SlmParameters(max_tokens=params.max_tokens, temperature=params.temperature, schema_=params.schema_)
-    return SlmRequest.model_validate(
-        {**common, "role": params.role, "messages": messages_of(params, work.definition), "parameters": parameters}
-    )
-
-
-def messages_of(params: SlmCompleteParams, definition: CapsuleDefinition) -> list[ChatMessage]:
-    """The conversation: the capsule's persona first, then what the step says."""
-    asked = params.messages or [ChatMessage(role="user", content=params.prompt or "")]
-    persona = definition.persona
-    if persona is None or not persona.system_prompt:
-        return list(asked)
-    traits = f"\nYou are {', '.join(persona.traits)}." if persona.traits else ""
-    return [ChatMessage(role="system", content=persona.system_prompt + traits), *asked]
-
-
-def worst_case_tokens(params: BaseModel, definition: CapsuleDefinition) -> int:
-    """What one call may use at most: the prompt as estimated, and every token it may answer with."""
-    if isinstance(params, SlmEmbedParams):
-        return sum(estimate_tokens(text) for text in params.input)
-    if isinstance(params, SlmCompleteParams):
-        prompt = sum(estimate_tokens(message.content) for message in messages_of(params, definition))
-        return prompt + params.max_tokens
-    return 0
-
-
-def waiting_work(request: SlmRequest) -> WorkArgument | None:
-    """The work that waits for a request's answer; None for a request that no job made."""
-    metadata = request.metadata
-    if metadata.job_id is None or metadata.step_id is None:
-        return None
-    extra = metadata.model_extra or {}
-    return WorkArgument(
-        job_id=metadata.job_id,
-        tenant_id=request.tenant,
-        epoch=int(extra.get("epoch", 0)),
-        steps=(metadata.step_id,),
-        concludes=bool(extra.get("concludes", False)),
-    )
