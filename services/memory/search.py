@@ -55,14 +55,15 @@ async def search(
     await connection.execute(_PREPARE)
     candidates = await connection.fetchval(_COUNT, *scope.arguments(), _EXACT_UP_TO + 1)
     exact = candidates <= _EXACT_UP_TO
-    nearest = await _by_meaning(connection, scope, embedded, pool, exact=exact)
+    nearest = await by_meaning(connection, scope, embedded, pool, exact=exact)
     matching = await by_words(connection, scope, clean(query), pool, exact=exact)
     return fuse([nearest, matching])[:limit]
 
 
-async def _by_meaning(
+async def by_meaning(
     connection: asyncpg.Connection, scope: Scope, embedded: Embedded, pool: int, *, exact: bool
 ) -> list[UUID]:
+    """Up to ``pool`` items whose vectors are nearest to the query's, nearest first."""
     statement = _NEAREST_EXACT if exact else _NEAREST
     rows = await connection.fetch(statement, *scope.arguments(), embedded.vectors[0], pool, embedded.model)
     return [row["id"] for row in rows]

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from typing import Final
 
 import pytest
 
 from somagent.adapters.postgres.database import Database, TenantConnection
 from somagent.adapters.slm.builtin import BuiltinProvider
-from somagent.domain.actions.local import Document
 from somagent.domain.actions.remote import RecallParams, RememberAllParams, RetrieveParams
 from somagent.domain.memory.citations import NOTHING_FITS
 from somagent.services.memory import Author, MemoryService
-
-_NAMES: Final = """abc argparse array ast asyncio.queues base64 bisect calendar codecs collections configparser
-contextlib copy csv datetime decimal difflib dis enum fileinput fnmatch fractions functools getpass glob gzip heapq hmac
-html http.client http.server inspect io ipaddress itertools json locale logging mimetypes operator os pathlib pdb pickle
-platform pprint queue random re sched secrets shelve shlex shutil signal smtplib socket sqlite3 ssl statistics string
-struct subprocess tarfile tempfile textwrap threading timeit tokenize traceback types unittest urllib.parse uuid
-warnings weakref xml.dom zipfile zlib"""
+from somagent.tests.memory.library import library_documents
 
 QUESTIONS: Final = {
     "encode bytes as printable ASCII with 64 characters": "base64",
@@ -51,25 +42,16 @@ QUESTIONS: Final = {
 }
 
 
-def _documents() -> list[Document]:
-    found: dict[str, str] = {}
-    for name in _NAMES.split():
-        module = importlib.import_module(name)
-        found[name] = inspect.getdoc(module) or ""
-        for member in getattr(module, "__all__", [one for one in vars(module) if not one.startswith("_")]):
-            value = getattr(module, member)
-            if inspect.isroutine(value) or inspect.isclass(value):
-                found.setdefault(f"{name}.{member}", inspect.getdoc(value) or "")
-    return [Document(path=path, content=text[:5000], bytes=len(text.encode())) for path, text in found.items() if text]
-
-
 @pytest.fixture(scope="module")
 async def library(database: Database) -> str:
     """The tenant whose memory holds the docstrings."""
     memory = MemoryService(BuiltinProvider())
     async with database.connection("library") as connection, connection.transaction():
         await memory.remember_all(
-            connection, "library", Author("api", "ann"), RememberAllParams(documents=_documents(), chunk_size=1200)
+            connection,
+            "library",
+            Author("api", "ann"),
+            RememberAllParams(documents=library_documents(), chunk_size=1200),
         )
     return "library"
 
