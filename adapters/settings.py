@@ -50,6 +50,8 @@ class Settings(BaseSettings):
 
     egress_allow: str = Field(default="", alias="SOMAGENT_EGRESS_ALLOW")
     """Comma-separated hosts, host:port or networks that http and git may reach although they are not public."""
+    rate_limits: str = Field(default="", alias="SOMAGENT_RATE_LIMITS")
+    """JSON object {adapter: times a minute and tenant} for adapters that leave the machine; 30 where not given."""
     shares: str = Field(default="", alias="SOMAGENT_SHARES")
     """JSON object {name: absolute folder}: folders that jobs may read under shared/NAME/."""
     sql_connections: SecretStr = Field(default=SecretStr(""), alias="SOMAGENT_SQL_CONNECTIONS")

@@ -15,7 +15,10 @@ from somagent.tests.harness import Stack, describe, new_stack
 
 Token = Callable[..., str]
 
-STACK_ENVIRONMENT: dict[str, str] = {"SOMAGENT_EGRESS_ALLOW": "127.0.0.1"}
+STACK_ENVIRONMENT: dict[str, str] = {
+    "SOMAGENT_EGRESS_ALLOW": "127.0.0.1",
+    "SOMAGENT_RATE_LIMITS": '{"http": 600}',
+}
 """What the session's stack is started with beyond the usual. Servers of tests listen on 127.0.0.1 alone."""
 
 

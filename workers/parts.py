@@ -25,6 +25,7 @@ from somagent.services.jobs.models import ModelSteps
 from somagent.services.jobs.places import Places
 from somagent.services.jobs.runner import StepRunner
 from somagent.services.memory import MemoryService
+from somagent.services.rate_limits import RateLimits
 from somagent.services.wakeups import Wakeups
 
 
@@ -82,7 +83,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             client=await connect(settings, metrics_port=port),
             folder=CapsulesFolder(settings.capsules_dir),
             providers=providers,
-            runner=StepRunner(app_db, effects, Places(settings), wakeups),
+            runner=StepRunner(app_db, effects, Places(settings), RateLimits(settings), wakeups),
             children=ChildJobs(app_db, wakeups),
             models=ModelSteps(app_db, queue, MemoryService(providers.embedding), wakeups),
             wakeups=wakeups,

@@ -24,6 +24,7 @@ from somagent.services.jobs.places import Places
 from somagent.services.jobs.preparation import is_skipped, prepare
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.work import Work, step_failed, take_up
+from somagent.services.rate_limits import RateLimits
 from somagent.services.wakeups import Wakeups
 
 Heartbeat = Callable[[], None]
@@ -36,10 +37,13 @@ class Overtaken(Exception):
 class StepRunner:
     """Runs steps against the world and records them."""
 
-    def __init__(self, database: Database, effects: Effects, places: Places, wakeups: Wakeups) -> None:
+    def __init__(
+        self, database: Database, effects: Effects, places: Places, rate_limits: RateLimits, wakeups: Wakeups
+    ) -> None:
         self._database = database
         self._effects = effects
         self._places = places
+        self._rate_limits = rate_limits
         self._wakeups = wakeups
 
     async def run_segment(self, argument: WorkArgument, run_id: str | None, heartbeat: Heartbeat) -> WorkResult:
@@ -148,6 +152,7 @@ class StepRunner:
             prepared = prepare(step, job)
             if step.requires_approval:
                 await require_approval(connection, job, step, prepared.arguments, work.definition)
+            await self._rate_limits.check(prepared.spec, job.tenant_id)
         except Overtaken:
             return None, await ended(connection, job.job_id)
         except SomaError as error:
