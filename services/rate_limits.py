@@ -1,7 +1,7 @@
 """How often a tenant's steps may leave the machine: so many a minute by adapter, counted in Redis over all workers.
 
-A step that is over the limit waits; it does not fail, and uses up no attempt. While Redis is away nothing is counted, and
-steps go on: the limit is a courtesy to others, not a safeguard of ours.
+A step that is over the limit waits; it does not fail, and uses up no attempt. While Redis is away nothing is counted,
+and steps go on: the limit is a courtesy to others, not a safeguard of ours.
 """
 
 from __future__ import annotations
