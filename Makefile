@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DATA_DIR ?= .somagent
+DATA_DIR ?= $(or $(SOMAGENT_DATA_DIR),.somagent)
 PORT ?=
 SHARE ?=
 PYTEST_ARGS ?=

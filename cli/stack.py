@@ -32,7 +32,10 @@ class StatusDocument(Model):
 def up(
     *,
     data_dir: DataDir = None,
-    port: Annotated[int | None, Parameter(help="The API's port (8080, or the last one of this data dir).")] = None,
+    port: Annotated[
+        int | None,
+        Parameter(env_var="SOMAGENT_PORT", help="The API's port (8080, or the last one of this data dir)."),
+    ] = None,
     detach: Annotated[bool, Parameter(negative=(), help="Return when everything answers.")] = False,
     share: Annotated[
         list[str] | None,
