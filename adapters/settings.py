@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", alias="SOMAGENT_LOG_LEVEL")
     worker_port: int = Field(default=0, ge=0, le=65535, alias="SOMAGENT_WORKER_PORT")
 
+    worker_tuning: Literal["fixed", "resource"] = Field(default="fixed", alias="SOMAGENT_WORKER_TUNING")
+    """How many tasks a worker takes at once: a fixed number, or as many as memory (80 %) and CPU (90 %) bear."""
+
     slm_base_url: str = Field(default="", alias="SLM_BASE_URL")
     slm_api_key: SecretStr = Field(default=SecretStr(""), alias="SLM_API_KEY")
     slm_model: str = Field(default="", alias="SLM_MODEL")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
 from prometheus_client import REGISTRY
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker import Worker, WorkerDeploymentConfig, WorkerTuner
 
 from somagent.activities.jobs import HeavySteps, JobWork, ModelRequests, SandboxedSteps
+from somagent.adapters.settings import Settings
 from somagent.services.starter import WORKFLOW_QUEUE
 from somagent.workers.answers import StepAnswers
 from somagent.workers.capsules import capsule_activities, capsule_workflows
@@ -59,7 +60,7 @@ class Workers:
 
 
 def _worker(
-    parts: Parts, queue: str, activities: Sequence[Callable[..., Any]], workflows: Sequence[type] = (), **tuning: Any
+    parts: Parts, queue: str, activities: Sequence[Callable[..., Any]], workflows: Sequence[type] = (), **slots: int
 ) -> Worker:
     return Worker(
         parts.client,
@@ -71,8 +72,15 @@ def _worker(
         sticky_queue_schedule_to_start_timeout=STICKY,
         deployment_config=_deployment(parts.settings.build_id),
         identity=f"{queue}@{socket.gethostname()}:{os.getpid()}",
-        **tuning,
+        **_tuning(parts.settings, slots),
     )
+
+
+def _tuning(settings: Settings, slots: Mapping[str, int]) -> dict[str, Any]:
+    """The slots given, or a tuner that watches the machine."""
+    if settings.worker_tuning == "fixed":
+        return dict(slots)
+    return {"tuner": WorkerTuner.create_resource_based(target_memory_usage=0.8, target_cpu_usage=0.9)}
 
 
 def _deployment(build_id: str) -> WorkerDeploymentConfig | None:
