@@ -20,11 +20,11 @@ from somagent.domain.messages.review import (
     Reminder,
     ReviewFinding,
     ReviewSnapshot,
-    ReviewState,
     SubmissionChange,
     Vote,
     VoteOrder,
 )
+from somagent.domain.messages.review_state import ReviewState
 from somagent.workflows.attributes import SOMA_STATUS
 from somagent.workflows.ports.review import REVIEW_ACTIVITY, VOTE_ACTIVITY, ReviewActivities
 from somagent.workflows.refusals import refusals

@@ -35,6 +35,7 @@ from somagent.domain.messages.review import ReviewFinding, SubmissionStatus
 from somagent.domain.model import JsonObject, Model
 from somagent.services.capsules import submissions, voting
 from somagent.services.capsules.attestation import restored
+from somagent.services.capsules.reading import reviewed
 
 router = soma_router("task-capsule-repo")
 
@@ -125,7 +126,7 @@ async def list_submissions(
 async def read(submission_id: UUID, state: StateDep, caller: Reader) -> SubmissionView:
     """One submission: definition, findings, votes, deadline."""
     async with state.app_db.tenant(caller.tenant_id) as session:
-        found = await submissions.reviewed(session, caller.tenant_id, submission_id)
+        found = await reviewed(session, caller.tenant_id, submission_id)
         return _view(found.submission, found.votes)
 
 

@@ -15,8 +15,8 @@ from somagent.domain.capsules.findings import BLOCKING, Subject, findings
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.review import Check, CheckReport, ReviewFinding, SubmissionRef
 from somagent.services.capsules.attestation import check_signature, restored
+from somagent.services.capsules.reading import submission_of
 from somagent.services.capsules.releases import visible
-from somagent.services.capsules.submissions import submission_of
 
 log = structlog.get_logger(__name__)
 

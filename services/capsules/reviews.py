@@ -15,15 +15,15 @@ from somagent.domain.messages.review import (
     FindingsReport,
     Reminder,
     ReviewSnapshot,
-    ReviewState,
     SubmissionRef,
     SubmissionStatus,
     Vote,
     VoteOrder,
 )
+from somagent.domain.messages.review_state import ReviewState
 from somagent.domain.model import JsonObject
+from somagent.services.capsules.reading import votes_on
 from somagent.services.capsules.records import notify, tell_topic
-from somagent.services.capsules.submissions import votes_on
 
 BLOCKING = "blocking"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -23,14 +21,14 @@ from somagent.domain.messages.review import (
     REVIEW_PERIOD,
     REVIEW_WORKFLOW,
     SUBMISSION_CHANGED,
-    ReviewState,
     SubmissionChange,
     SubmissionStatus,
-    submission_decided,
 )
+from somagent.domain.messages.review_state import ReviewState, submission_decided
 from somagent.domain.model import JsonObject, Model
 from somagent.domain.names import TENANT_PATTERN
 from somagent.services.capsules.attestation import Attested, attest
+from somagent.services.capsules.reading import submission_of
 from somagent.services.capsules.records import tell_topic
 from somagent.services.starter import Recorded, argument_of, record
 
@@ -73,14 +71,6 @@ class Replacement(Model):
     tenant_scope: Annotated[str, Field(pattern=TENANT_PATTERN)] | None = None
     capsule_id: str | None = None
     version: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reviewed:
-    """A submission with the votes on its current revision."""
-
-    submission: Submission
-    votes: tuple[ReviewVote, ...] = ()
 
 
 async def submit(
@@ -180,34 +170,6 @@ async def withdraw(session: AsyncSession, caller: Caller, submission_id: UUID) -
     await session.flush()
     await tell_topic(session, row.tenant_id, "capsule.submission.withdrawn", str(row.id), _named(row))
     return row, await _signal(session, row)
-
-
-async def submission_of(
-    session: AsyncSession, tenant_id: str, submission_id: UUID, *, lock: bool = False
-) -> Submission:
-    """A tenant's own submission; those of others that it may install are not its submissions.
-
-    Raises:
-        SomaError: ``not_found``.
-    """
-    query = select(Submission).where(Submission.id == submission_id, Submission.tenant_id == tenant_id)
-    row = await session.scalar(query.with_for_update() if lock else query)
-    if row is None:
-        raise SomaError(Code.NOT_FOUND, f"There is no submission {submission_id}.")
-    return row
-
-
-async def votes_on(session: AsyncSession, row: Submission) -> tuple[ReviewVote, ...]:
-    """The votes on the current revision, in the order they were given."""
-    query = select(ReviewVote).where(ReviewVote.submission_id == row.id, ReviewVote.revision == row.revision)
-    votes: Sequence[ReviewVote] = (await session.scalars(query.order_by(ReviewVote.created_at, ReviewVote.id))).all()
-    return tuple(votes)
-
-
-async def reviewed(session: AsyncSession, tenant_id: str, submission_id: UUID) -> Reviewed:
-    """A submission with its votes; raises ``not_found``."""
-    row = await submission_of(session, tenant_id, submission_id)
-    return Reviewed(row, await votes_on(session, row))
 
 
 async def _own_pending(session: AsyncSession, caller: Caller, submission_id: UUID) -> Submission:

@@ -15,19 +15,15 @@ from somagent.adapters.postgres.tables import ReviewVote
 from somagent.adapters.temporal.client import RPC_TIMEOUT, is_away
 from somagent.domain.caller import Caller
 from somagent.domain.errors import Code, SomaError
-from somagent.domain.messages.review import (
-    CAST_VOTE,
-    Decision,
-    ReviewSnapshot,
-    SubmissionStatus,
-    Vote,
+from somagent.domain.messages.review import CAST_VOTE, Decision, ReviewSnapshot, SubmissionStatus, Vote
+from somagent.domain.messages.review_state import (
     already_voted,
     review_not_ready,
     self_review_forbidden,
     submission_decided,
 )
 from somagent.domain.model import Model
-from somagent.services.capsules.submissions import Reviewed, reviewed
+from somagent.services.capsules.reading import Reviewed, reviewed
 
 _VOTES = UUID("6d1a2b0e-0f6c-5a53-9a5e-5d9c4f0f7a11")
 

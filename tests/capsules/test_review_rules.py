@@ -7,14 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from somagent.domain.errors import Code, SomaError
-from somagent.domain.messages.review import (
-    Decision,
-    ReviewSnapshot,
-    ReviewState,
-    SubmissionChange,
-    SubmissionStatus,
-    Vote,
-)
+from somagent.domain.messages.review import Decision, ReviewSnapshot, SubmissionChange, SubmissionStatus, Vote
+from somagent.domain.messages.review_state import ReviewState
 
 DEADLINE = datetime(2030, 1, 15, tzinfo=UTC)
 

@@ -26,11 +26,11 @@ from somagent.domain.messages.review import (
     SUBMISSION_CHANGED,
     Decision,
     ReviewSnapshot,
-    ReviewState,
     SubmissionChange,
     SubmissionStatus,
     Vote,
 )
+from somagent.domain.messages.review_state import ReviewState
 from somagent.services.capsules.submissions import NewSubmission, submit
 from somagent.services.starter import WORKFLOW_QUEUE
 from somagent.services.tenants import ensure_tenant
