@@ -49,6 +49,8 @@ def up(
     wishes = Wishes(port=port, shares=None if share is None else parse_shares(share))
     _make_folders(layout)
     if is_running(layout):
+        if port is not None or share is not None:
+            say("The running stack keeps its port and shares; run `somagent down` first to change them.")
         return _already_running(layout)
     if detach:
         _show_addresses("SomaGent is up", layout, run_detached(layout, wishes, say))

