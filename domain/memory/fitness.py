@@ -16,8 +16,8 @@ SEVERAL: Final = 3
 MANY: Final = 0.4
 
 # What sentences are asked with, stemmed as full text search stems: it says nothing about their subject.
-_ASKED_WITH: Final = """actual ani ask better call come current describ differ done even ever exampl explain give go
-good happen help kind know list look make mani mean much need pleas possibl realli say see show someth still summar
+_ASKED_WITH: Final = """actual ani ask better call come current describ differ done even ever exact exampl explain give
+go good happen help kind know list look make mani mean much need pleas possibl realli say see show someth still summar
 summari take tell thing use want way work would"""
 _ASKING: Final = frozenset(_ASKED_WITH.split())
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-from uuid import UUID, uuid5
 
 from pydantic import JsonValue
 
@@ -23,8 +22,6 @@ LARGEST_TEXT: Final = 200_000
 """Characters of one item's text."""
 LARGEST_KEY: Final = 400
 
-_SPACE: Final = UUID("5f1f4ad5-6b0c-5d0e-9a4f-0d5e6c2b7a11")
-
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -36,10 +33,6 @@ class Item:
     value: JsonValue = None
     tags: tuple[str, ...] = ()
     metadata: JsonObject = field(default_factory=dict)
-
-    def id_for(self, tenant_id: str) -> UUID:
-        """The item's id: the same for the same tenant, namespace and key, so that a repeat finds its first self."""
-        return uuid5(_SPACE, "\0".join((tenant_id, self.namespace, self.key)))
 
 
 def item_of(params: RememberParams) -> Item:

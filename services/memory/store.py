@@ -24,13 +24,15 @@ COLUMNS: Final = """
 _BATCH: Final = 200
 _MOST_PIECES: Final = 200_000
 
+# The id is made here: one derived from the key would meet its equal in the primary key, which is not the index that
+# ON CONFLICT watches, and of two first writers one would fail.
 _PUT: Final = """
 INSERT INTO memories AS kept (id, tenant_id, namespace, key, text, value, tags, meta, embedding, embedding_model,
                               source, job_id, step_id, created_by, created_at, updated_at)
-SELECT item.id, $2, item.namespace, item.key, item.text, item.value,
+SELECT gen_random_uuid(), $2, item.namespace, item.key, item.text, item.value,
   ARRAY(SELECT jsonb_array_elements_text(item.tags)), item.meta, item.embedding::vector, $3, $4, $5, $6, $7,
   clock_timestamp(), clock_timestamp()
-FROM jsonb_to_recordset($1::text::jsonb) AS item(id uuid, namespace text, key text, text text, value jsonb, tags jsonb,
+FROM jsonb_to_recordset($1::text::jsonb) AS item(namespace text, key text, text text, value jsonb, tags jsonb,
                                                  meta jsonb, embedding text)
 ORDER BY item.namespace, item.key
 ON CONFLICT (tenant_id, namespace, key) DO UPDATE SET text = excluded.text, value = excluded.value,
@@ -76,7 +78,7 @@ async def put(
     distinct = sorted(vectors.values(), key=lambda pair: (pair[0].namespace, pair[0].key))
     ids: dict[tuple[str, str], UUID] = {}
     for start in range(0, len(distinct), _BATCH):
-        rows = [_row(tenant_id, item, vector) for item, vector in distinct[start : start + _BATCH]]
+        rows = [_row(item, vector) for item, vector in distinct[start : start + _BATCH]]
         written = await connection.fetch(
             _PUT, _json(rows), tenant_id, embedded.model, author.source, author.job_id, author.step_id, author.user_id
         )
@@ -148,10 +150,9 @@ def item_view(row: asyncpg.Record, score: float) -> MemoryItem:
     )
 
 
-def _row(tenant_id: str, item: Item, vector: str) -> str:
+def _row(item: Item, vector: str) -> str:
     return encode(
         {
-            "id": str(item.id_for(tenant_id)),
             "namespace": item.namespace,
             "key": item.key,
             "text": item.text,

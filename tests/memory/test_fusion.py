@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from somagent.domain.memory.fusion import fuse
@@ -23,6 +23,7 @@ def test_the_papers_formula() -> None:
     assert abs(score - (1 / 62 + 1 / 61) / (2 / 61)) < 1e-12
 
 
+@settings(deadline=None)
 @given(Rankings)
 def test_holds_every_item_once_ordered_with_scores_in_range(rankings: list[list[int]]) -> None:
     fused = fuse(rankings)
@@ -32,6 +33,7 @@ def test_holds_every_item_once_ordered_with_scores_in_range(rankings: list[list[
     assert all(before >= after for (_, before), (_, after) in pairwise(fused))
 
 
+@settings(deadline=None)
 @given(Rankings)
 def test_the_order_of_rankings_does_not_change_a_score(rankings: list[list[int]]) -> None:
     turned = list(reversed(rankings))
@@ -40,11 +42,13 @@ def test_the_order_of_rankings_does_not_change_a_score(rankings: list[list[int]]
     assert all(abs(before[item] - after[item]) < 1e-12 for item in before)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 100), unique=True, max_size=40))
 def test_one_ranking_keeps_its_order(ranking: list[int]) -> None:
     assert [item for item, _ in fuse([ranking])] == ranking
 
 
+@settings(deadline=None)
 @given(Rankings, st.data())
 def test_moving_an_item_to_the_front_never_lowers_its_score(rankings: list[list[int]], data: st.DataObject) -> None:
     items = [item for ranking in rankings for item in ranking]
@@ -56,6 +60,7 @@ def test_moving_an_item_to_the_front_never_lowers_its_score(rankings: list[list[
     assert dict(fuse(moved))[item] >= dict(fuse(rankings))[item] - 1e-12
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=20))
 def test_a_repetition_counts_at_its_best_place_only(ranking: list[int]) -> None:
     assert fuse([ranking]) == fuse([list(dict.fromkeys(ranking))])

@@ -198,15 +198,16 @@ async def test_documents_are_remembered_in_pieces_and_replaced_as_a_whole(desk: 
     assert (await desk.memory.by_key(desk.connection, desk.tenant, "c.md#1", "book")).text == "second"
 
 
-async def test_two_writers_of_the_same_documents_do_not_lock_up(database: Database, memory: MemoryService) -> None:
-    documents = [Document(path=f"{n}.md", content=f"Text {n}", bytes=6) for n in range(40)]
+async def test_many_first_writers_of_the_same_documents_all_succeed(database: Database, memory: MemoryService) -> None:
+    for crowd in (f"crowd-{uuid4().hex[:8]}" for _ in range(5)):
+        documents = [Document(path=f"{n}.md", content=f"Text {n}", bytes=6) for n in range(40)]
 
-    async def write(order: int) -> None:
-        params = RememberAllParams(documents=documents[::order])
-        for _ in range(5):
-            async with database.connection("crowd") as connection, connection.transaction():
-                await memory.remember_all(connection, "crowd", ANN, params)
+        async def write(order: int, tenant: str, documents: list[Document]) -> list[str]:
+            params = RememberAllParams(documents=documents[::order])
+            async with database.connection(tenant) as connection, connection.transaction():
+                return (await memory.remember_all(connection, tenant, ANN, params)).memory_ids[::order]
 
-    await asyncio.gather(write(1), write(-1), write(1), write(-1))
-    async with database.connection("crowd") as connection:
-        assert await connection.fetchval("SELECT count(*) FROM memories") == 40
+        ids = await asyncio.gather(*(write(order, crowd, documents) for order in (1, -1, 1, -1)))
+        assert ids[0] == ids[1] == ids[2] == ids[3]
+        async with database.connection(crowd) as connection:
+            assert await connection.fetchval("SELECT count(*) FROM memories") == 40
