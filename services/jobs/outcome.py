@@ -15,6 +15,7 @@ from somagent.domain.messages.jobs import Failure, WorkOutcome, WorkResult
 from somagent.services.jobs.store import JobState
 
 LONGEST_BACK_OFF = 600.0
+"""Seconds that doubling leads to at most; a capsule's own back-off may be longer from the first."""
 
 
 async def ended(connection: asyncpg.Connection, job_id: str, *, settled: tuple[str, ...] = ()) -> WorkResult:
@@ -45,7 +46,7 @@ def back_off(
     may_pass = error.retryable if retryable is None else retryable
     if not may_pass or used >= step.max_attempts:
         return None
-    doubled: float = min(step.backoff_seconds * 2 ** (used - 1), LONGEST_BACK_OFF)
+    doubled: float = min(step.backoff_seconds * 2 ** (used - 1), max(step.backoff_seconds, LONGEST_BACK_OFF))
     return max(doubled, error.retry_after or 0.0)
 
 

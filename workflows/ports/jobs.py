@@ -51,9 +51,13 @@ PATIENTLY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_in
 
 
 def retry_every(backoff_seconds: float) -> RetryPolicy:
-    """The capsule's own back-off, doubled each time up to ten minutes; the activity itself says when to give up."""
+    """The capsule's own back-off, doubled each time up to ten minutes; the activity itself says when to give up.
+
+    One that is longer than that from the first stays as it is: Temporal refuses a longest wait below the first.
+    """
     initial = timedelta(seconds=max(backoff_seconds, 0.2))
-    return RetryPolicy(initial_interval=initial, backoff_coefficient=2.0, maximum_interval=timedelta(minutes=10))
+    longest = max(initial, timedelta(minutes=10))
+    return RetryPolicy(initial_interval=initial, backoff_coefficient=2.0, maximum_interval=longest)
 
 
 @dataclass(frozen=True, slots=True)
