@@ -101,12 +101,16 @@ def _let_pass(*paths: Path) -> None:
 
 
 def _let_read(bundle: Path) -> None:
-    """Lets Postgres' user read its programs, where a strict umask has kept them from others."""
-    if (bundle / "bin" / "postgres").stat().st_mode & 0o005 == 0o005:
-        return
-    for path in (bundle, *bundle.rglob("*")):
-        mode = path.stat().st_mode
-        path.chmod(mode & 0o7777 | (0o055 if mode & 0o100 else 0o044))
+    """Lets Postgres' user read its programs and their libraries, where a strict umask has kept them from others."""
+    libraries = bundle.parent.with_name(f"{bundle.parent.name}.libs")  # where wheels keep what they bring along
+    for root in (bundle, libraries):
+        folders = [path for path in (root, *root.rglob("*")) if path.is_dir()] if root.is_dir() else []
+        for folder in folders:
+            if folder.stat().st_mode & 0o005 == 0o005:
+                continue
+            for path in (folder, *folder.iterdir()):
+                mode = path.stat().st_mode
+                path.chmod(mode & 0o7777 | (0o055 if mode & 0o100 else 0o044))
 
 
 def _make_cluster(layout: Layout, found: Found, owner_password: str, user: str | None) -> None:
