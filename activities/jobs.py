@@ -31,6 +31,7 @@ from somagent.services.jobs.conclusion import conclude
 from somagent.services.jobs.model_requests import Waiter
 from somagent.services.jobs.models import ModelSteps, Waiting
 from somagent.services.jobs.runner import StepRunner
+from somagent.services.notifications import Channels
 from somagent.services.wakeups import Wakeups
 from somagent.workflows.ports import jobs as ports
 
@@ -38,10 +39,13 @@ from somagent.workflows.ports import jobs as ports
 class JobWork(ports.JobActivities):
     """Segments, approvals, children and conclusions."""
 
-    def __init__(self, database: Database, runner: StepRunner, children: ChildJobs, wakeups: Wakeups) -> None:
+    def __init__(
+        self, database: Database, runner: StepRunner, children: ChildJobs, channels: Channels, wakeups: Wakeups
+    ) -> None:
         self._database = database
         self._runner = runner
         self._children = children
+        self._channels = channels
         self._wakeups = wakeups
 
     @activity.defn(name=ports.RUN_SEGMENT)
@@ -53,7 +57,7 @@ class JobWork(ports.JobActivities):
     async def open_approval(self, request: ApprovalRequest) -> ApprovalOpened:
         with translated():
             async with self._database.connection(request.tenant_id) as connection, connection.transaction():
-                opened = await ask(connection, request, activity.info().workflow_run_id)
+                opened = await ask(connection, request, activity.info().workflow_run_id, self._channels)
             self._wakeups.job_changed(request.job_id)
             return opened
 

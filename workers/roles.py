@@ -15,6 +15,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig, WorkerTuner
 
 from somagent.activities.jobs import HeavySteps, JobWork, ModelRequests, SandboxedSteps
 from somagent.adapters.settings import Settings
+from somagent.services.notifications import Channels
 from somagent.services.starter import WORKFLOW_QUEUE
 from somagent.workers.answers import StepAnswers
 from somagent.workers.capsules import capsule_activities, capsule_workflows
@@ -94,7 +95,7 @@ def _deployment(build_id: str) -> WorkerDeploymentConfig | None:
 
 
 def _job_work(parts: Parts) -> list[Callable[..., Any]]:
-    work = JobWork(parts.app_db, parts.runner, parts.children, parts.wakeups)
+    work = JobWork(parts.app_db, parts.runner, parts.children, Channels.from_settings(parts.settings), parts.wakeups)
     return [
         work.run_segment,
         work.open_approval,

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from somagent.deploy.local.preload import EndRequest, ForkRequest, Reply, Request
+from somagent.deploy.local.fork_messages import EndRequest, ForkRequest, Reply, Request
 from somagent.deploy.local.processes import last_lines, rotate, start_piped
 from somagent.domain.errors import Code, SomaError
 
@@ -83,7 +83,7 @@ class Preloader:
         """Starts it, if it does not run; it imports while the caller goes on."""
         if self._process is None or self._process.poll() is not None:
             self.stop()
-            command = [sys.executable, "-m", "somagent.deploy.local.preload"]
+            command = [sys.executable, "-m", "somagent.cli.preload"]
             self._process = start_piped(command, self._environment, self._log)
 
     def fork(self, arguments: Sequence[str], environment: dict[str, str], log: Path, title: str) -> Forked:

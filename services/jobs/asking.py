@@ -15,10 +15,12 @@ from somagent.services.jobs.approvals import Question, open_question, question_f
 from somagent.services.jobs.preparation import is_skipped, prepare
 from somagent.services.jobs.store import Settled, mark, settle
 from somagent.services.jobs.work import Work, step_failed, take_up
-from somagent.services.notifications import notify
+from somagent.services.notifications import Channels, notify
 
 
-async def ask(connection: TenantConnection, request: ApprovalRequest, run_id: str | None) -> ApprovalOpened:
+async def ask(
+    connection: TenantConnection, request: ApprovalRequest, run_id: str | None, channels: Channels
+) -> ApprovalOpened:
     """Open the approval of a step, once, in the caller's transaction; the job waits from now on.
 
     A step whose condition does not hold asks nobody.
@@ -32,13 +34,13 @@ async def ask(connection: TenantConnection, request: ApprovalRequest, run_id: st
     if request.step_id in work.job.settled:
         return ApprovalOpened(approval_id="", status="approved")
     try:
-        return await _ask(connection, work, request.step_id)
+        return await _ask(connection, work, request.step_id, channels)
     except SomaError as error:
         failed = await step_failed(connection, work, request.step_id, error, retryable=False)
         return ApprovalOpened(approval_id="", status="", outcome=failed.outcome, failure=failed.failure)
 
 
-async def _ask(connection: TenantConnection, work: Work, step_id: str) -> ApprovalOpened:
+async def _ask(connection: TenantConnection, work: Work, step_id: str, channels: Channels) -> ApprovalOpened:
     step, job = work.steps[step_id], work.job
     only_asks = action(step.action).weight is Weight.WAIT
     if await is_skipped(step, job):
@@ -47,6 +49,8 @@ async def _ask(connection: TenantConnection, work: Work, step_id: str) -> Approv
             await settle(connection, job.job_id, job.epoch, row)
         return ApprovalOpened(approval_id="", status="approved")
     prepared = prepare(step, job)
+    if isinstance(prepared.params, RequestApprovalParams):
+        channels.check(prepared.params.channel)
     arguments = prepared.params.model_dump(mode="json", by_alias=True) if only_asks else prepared.arguments
     question = question_for(step, arguments, work.definition)
     approval_id, status = await open_question(connection, job, step, question)

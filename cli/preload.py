@@ -17,47 +17,17 @@ import signal
 import sys
 from typing import NoReturn
 
-from pydantic import Field
 from setproctitle import setproctitle
 
 from somagent.adapters.settings import load_settings
 from somagent.cli.app import run
 from somagent.deploy.local import prepare
-from somagent.domain.model import Model
+from somagent.deploy.local.fork_messages import ForkRequest, Reply, Request
 
 TITLE = "somagent preloader"
 MODULES = ("somagent.cli.processes", "somagent.api.server", "somagent.workers.main")
 """Imported by name: they are what the command line imports only when it is told to serve or to work."""
 _PR_SET_PDEATHSIG = 1
-
-
-class ForkRequest(Model):
-    """Start a process: arguments of ``somagent``, or none for the preparation; its whole environment; its log."""
-
-    arguments: list[str] = Field(default_factory=list)
-    environment: dict[str, str]
-    log: str
-    title: str
-
-
-class EndRequest(Model):
-    """Ask how a process ended."""
-
-    pid: int
-
-
-class Request(Model):
-    """One line to the preloader."""
-
-    fork: ForkRequest | None = None
-    end: EndRequest | None = None
-
-
-class Reply(Model):
-    """One line back: the new process, or the exit code of one that has ended (negative: the signal)."""
-
-    pid: int = 0
-    code: int | None = None
 
 
 def main() -> None:
