@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     temporal_address: str = Field(default="127.0.0.1:7233", alias="TEMPORAL_ADDRESS")
     temporal_namespace: str = Field(default="default", alias="TEMPORAL_NAMESPACE")
     temporal_ui_url: str = Field(default="", alias="TEMPORAL_UI_URL")
+    temporal_retention_days: int = Field(default=0, ge=0, le=3650, alias="SOMAGENT_TEMPORAL_RETENTION_DAYS")
+    """How long closed workflows stay in Temporal at least; 0 leaves the namespace as it is."""
     build_id: str = Field(default="", alias="SOMAGENT_BUILD_ID")
 
     host: str = Field(default="127.0.0.1", alias="SOMAGENT_HOST")

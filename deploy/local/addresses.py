@@ -68,6 +68,8 @@ def without_password(url: str) -> str:
 def environment_of(layout: Layout, addresses: Addresses, options: Options, api_port: int) -> dict[str, str]:
     """The environment of SomaGent's own processes: ours, less the owner's address, plus where everything is."""
     inherited = {name: value for name, value in os.environ.items() if name != "POSTGRES_URL"}
+    if temporal.NAME not in addresses.given:
+        inherited.setdefault("SOMAGENT_TEMPORAL_RETENTION_DAYS", "30")
     return inherited | {
         "SOMAGENT_DATA_DIR": str(layout.root),
         "SOMAGENT_POSTGRES_APP_URL": addresses.postgres_app,

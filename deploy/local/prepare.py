@@ -21,6 +21,7 @@ from temporalio.service import RPCError
 from somagent.adapters.keys import ensure_keys
 from somagent.adapters.postgres.migrate import migrate
 from somagent.adapters.settings import Settings, load_settings
+from somagent.adapters.temporal.retention import ensure_retention
 from somagent.adapters.temporal.search_attributes import ensure_search_attributes
 from somagent.deploy.local.postgres import DATABASE, OWNER
 from somagent.domain.errors import Code, SomaError
@@ -55,7 +56,7 @@ def prepare(settings: Settings) -> None:
         _password_of(settings.postgres_system_url.get_secret_value()),
     )
     ensure_keys(settings.keys)
-    asyncio.run(_prepare_temporal(settings.temporal_address, settings.temporal_namespace))
+    asyncio.run(_prepare_temporal(settings))
 
 
 def _password_of(url: str) -> str:
@@ -100,10 +101,13 @@ async def _create_database(owner_url: str) -> None:
         await connection.close()
 
 
-async def _prepare_temporal(address: str, namespace: str) -> None:
+async def _prepare_temporal(settings: Settings) -> None:
+    address, namespace = settings.temporal_address, settings.temporal_namespace
     try:
         client = await _patiently(lambda: Client.connect(address, namespace=namespace), RuntimeError)
         await _patiently(lambda: ensure_search_attributes(client), RPCError)
+        if settings.temporal_retention_days:
+            await ensure_retention(client, settings.temporal_retention_days)
     except (RuntimeError, RPCError) as error:
         raise SomaError(
             Code.TEMPORAL_UNAVAILABLE,
