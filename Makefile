@@ -8,7 +8,7 @@ SHARE ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready ready-for-tests up down status demo test bench lint format lock deploy-check chaos clean
+.PHONY: help setup ready ready-for-tests up down status demo test bench lint format lock docs deploy-check chaos clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ format: ready ## Put the code into its standard form
 lock: ready ## Renew requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 		--group dev --extra kafka pyproject.toml -o requirements.lock
+
+docs: ready ## Renew docs/API.md and the table of actions in docs/Capsules.md
+	@$(BIN)/python -m somagent.api.reference --write
 
 deploy-check: ready ## Render and check the charts and the compose file
 	@$(BIN)/python -m somagent.deploy.check

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from somagent.api.deps import StateDep, soma_router
 from somagent.api.exposition import everything
@@ -11,7 +11,7 @@ from somagent.api.exposition import everything
 router = soma_router("health")
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(state: StateDep) -> Response:
     """Every metric of every process, in Prometheus' text format."""
     return Response(await everything(state), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,72 @@
+"""Which problem codes an operation can answer: those that follow from its shape, and those of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from somagent.domain.errors import Code
+
+EVERYWHERE: Final = (
+    Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.TOKEN_REVOKED, Code.CAPABILITY_MISSING,
+    Code.TENANT_MISMATCH, Code.METHOD_NOT_ALLOWED, Code.DATABASE_UNAVAILABLE, Code.INTERNAL_ERROR,
+)  # fmt: skip
+"""What every operation that wants a token can answer; said once."""
+
+_SUBMIT: Final = (
+    Code.CAPSULE_INVALID, Code.ATTESTATION_MISMATCH, Code.SIGNING_KEY_UNKNOWN, Code.SIGNATURE_INVALID,
+)  # fmt: skip
+_INSTALL: Final = (Code.CAPSULE_NOT_APPROVED, Code.CAPSULE_RECALLED, Code.ALREADY_INSTALLED)
+
+OWN: Final[Mapping[str, tuple[Code, ...]]] = {
+    "POST /v1/jobs": (
+        Code.CAPSULE_NOT_INSTALLED, Code.CAPSULE_RECALLED, Code.INPUT_INVALID, Code.UNKNOWN_TASK,
+    ),
+    "POST /v1/jobs/{job_id}/cancel": (Code.JOB_NOT_ACTIVE,),
+    "POST /v1/jobs/{job_id}/pause": (Code.JOB_NOT_ACTIVE,),
+    "POST /v1/jobs/{job_id}/resume": (Code.JOB_NOT_PAUSED,),
+    "POST /v1/jobs/{job_id}/retry": (Code.JOB_NOT_RETRYABLE, Code.CAPSULE_RECALLED),
+    "POST /v1/jobs/{job_id}/budget": (Code.JOB_NOT_ACTIVE, Code.BUDGET_TOO_LOW),
+    "POST /v1/jobs/{job_id}/approvals/{approval_id}": (
+        Code.SELF_APPROVAL_FORBIDDEN, Code.APPROVAL_DIGEST_MISMATCH, Code.APPROVAL_DECIDED, Code.ALREADY_VOTED,
+        Code.DECISION_PENDING,
+    ),
+    "POST /v1/attachments": (Code.DISK_FULL,),
+    "GET /v1/capsules/{capsule_id}": (Code.CAPSULE_NOT_FOUND,),
+    "POST /v1/capsules/{capsule_id}/versions/{version}/recall": (Code.CAPSULE_NOT_FOUND,),
+    "POST /v1/submissions": (*_SUBMIT, Code.SUBMISSION_EXISTS),
+    "PUT /v1/submissions/{submission_id}": (*_SUBMIT, Code.NOT_THE_SUBMITTER, Code.SUBMISSION_DECIDED),
+    "DELETE /v1/submissions/{submission_id}": (Code.NOT_THE_SUBMITTER, Code.SUBMISSION_DECIDED),
+    "POST /v1/submissions/{submission_id}/review": (
+        Code.SELF_REVIEW_FORBIDDEN, Code.REVIEW_NOT_READY, Code.BLOCKING_FINDINGS, Code.ALREADY_VOTED,
+        Code.SUBMISSION_DECIDED, Code.DECISION_PENDING,
+    ),
+    "POST /v1/installations": _INSTALL,
+    "POST /v1/installations/{installation_id}/upgrade": (*_INSTALL, Code.INSTALLATION_NOT_ACTIVE),
+    "POST /v1/installations/{installation_id}/rollback": (Code.NO_PREVIOUS_VERSION, Code.INSTALLATION_NOT_ACTIVE),
+    "DELETE /v1/installations/{installation_id}": (Code.INSTALLATION_NOT_ACTIVE,),
+    "POST /v1/signing-keys": (Code.SIGNING_KEY_EXISTS,),
+    "GET /v1/recall/{key}": (Code.MEMORY_NOT_FOUND,),
+    "DELETE /v1/memories/{memory_id}": (Code.MEMORY_NOT_FOUND,),
+    "POST /v1/notifications": (Code.CHANNEL_UNKNOWN,),
+}  # fmt: skip
+
+
+def codes_of(name: str, operation: Mapping[str, Any]) -> list[Code]:
+    """The codes of ``name`` (``POST /v1/jobs``) beyond :data:`EVERYWHERE`, its own first."""
+    return list(dict.fromkeys((*OWN.get(name, ()), *_by_shape(operation))))
+
+
+def _by_shape(operation: Mapping[str, Any]) -> Iterator[Code]:
+    parameters = {parameter["name"]: parameter for parameter in operation.get("parameters", ())}
+    if any(parameter["in"] == "path" for parameter in parameters.values()):
+        yield Code.NOT_FOUND
+    content = operation.get("requestBody", {}).get("content", {})
+    if content:
+        yield from (Code.BODY_TOO_LARGE, Code.MALFORMED_JSON if "application/json" in content else Code.MALFORMED_BODY)
+    if content or parameters:
+        yield Code.VALIDATION_FAILED
+    if "cursor" in parameters:
+        yield Code.INVALID_CURSOR
+    if "Idempotency-Key" in parameters:
+        yield from (Code.IDEMPOTENCY_KEY_REUSED, Code.IDEMPOTENCY_IN_PROGRESS)
