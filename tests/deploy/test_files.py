@@ -121,6 +121,11 @@ def test_a_misspelt_value_is_refused() -> None:
     assert not _values_schema().is_valid(wrong)
 
 
+def test_every_setting_is_explained() -> None:
+    text = (alerts.ROOT / "docs" / "Deployment.md").read_text()
+    assert [name for name in sorted(known.environment_names()) if f"`{name}`" not in text] == []
+
+
 def test_the_secrets_keys_are_settings() -> None:
     text = (CHART / "values.yaml").read_text()
     for name in ("POSTGRES_URL", "SOMAGENT_POSTGRES_APP_URL", "REDIS_URL", "SLM_API_KEY", "SOMAGENT_WEBHOOKS"):

@@ -111,6 +111,12 @@ securityContext:
 - name: SLM_TIMEOUT_SECONDS
   value: {{ $.Values.slm.timeoutSeconds | quote }}
 {{- end }}
+- name: SOMAGENT_WORKER_TUNING
+  value: {{ .Values.config.workerTuning | quote }}
+{{- with .Values.config.rateLimits }}
+- name: SOMAGENT_RATE_LIMITS
+  value: {{ toJson . | quote }}
+{{- end }}
 {{- with .Values.config.egressAllow }}
 - name: SOMAGENT_EGRESS_ALLOW
   value: {{ join "," . | quote }}
