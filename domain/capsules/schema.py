@@ -19,7 +19,13 @@ _MAX_FAULTS = 500
 
 _CODES = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
 _NOT_ALLOWED = frozenset({"literal_error", "enum"})
-_SHAPES = {"model_type": "an object", "dict_type": "an object", "tuple_type": "a list", "list_type": "a list"}
+_SHAPES = {
+    "model_type": "an object",
+    "dict_type": "an object",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "string_type": "a string; YAML takes numbers and words such as yes, no, on, off for one only in quotes",
+}
 _BOUNDS = re.compile(r"greater_than|less_than|too_short|too_long|finite_number|multiple_of")
 
 
