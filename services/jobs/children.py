@@ -19,6 +19,7 @@ from somagent.domain.messages.jobs import (
     WorkOutcome,
     WorkResult,
 )
+from somagent.services.jobs.approvals import require_approval
 from somagent.services.jobs.control import reopen
 from somagent.services.jobs.ordering import argument_again
 from somagent.services.jobs.outcome import concluding_outputs, ended
@@ -66,7 +67,10 @@ class ChildJobs:
             row = Settled(step_id, step.action, "skipped", job.attempt(step_id), None, started_at=datetime.now(UTC))
             await settle(connection, job.job_id, job.epoch, row)
             return ChildOpened(settled=True)
-        params = prepare(step, job).params
+        prepared = prepare(step, job)
+        if step.requires_approval:
+            await require_approval(connection, job, step, prepared.arguments, work.definition)
+        params = prepared.params
         assert isinstance(params, CapsuleRunParams)  # noqa: S101 - only capsule.run opens children
         if job.depth + 1 > MAX_DEPTH:
             raise SomaError(
