@@ -35,12 +35,12 @@ class Breakable:
     def of(cls, stack: Stack) -> Iterator[Breakable]:
         """With three people of one tenant."""
         tokens = {user: _token(stack, user) for user in ("ada", "ben", "cyd")}
-        people = [SomaGent(stack.base_url, token, timeout=30) for token in tokens.values()]
-        try:
-            yield cls(stack, Workbench(TENANT, stack.base_url, tokens, *people))
-        finally:
-            for person in people:
-                person.__exit__(None, None, None)
+        with (
+            SomaGent(stack.base_url, tokens["ada"]) as ada,
+            SomaGent(stack.base_url, tokens["ben"]) as ben,
+            SomaGent(stack.base_url, tokens["cyd"]) as cyd,
+        ):
+            yield cls(stack, Workbench(TENANT, stack.base_url, tokens, ada, ben, cyd))
 
     def kill(self, *names: str) -> None:
         """kill -9, by the ids that ``somagent status`` shows."""

@@ -38,6 +38,7 @@ KINDS = [
     capsule("light_shell", [NOTE, RUN, send("send"), WRITE], inputs=[URL, WORD]),
     capsule("light_model", [WRITE, SUM, TELL, send("send")], inputs=[URL, WORD]),
 ]
+HTTP = ("send", "again")
 STEPS = {one["id"]: [each["id"] for each in one["workflow"]["steps"]] for one in KINDS}
 
 
@@ -62,14 +63,15 @@ def test_fifty_jobs_with_everything_killed_in_the_middle(breakable: Breakable) -
     breakable.healthy()
     _each_job_is_complete(breakable, jobs)
     _each_effect_happened_once(breakable, jobs)
-    expected = {f"{job}:{name}" for job, kind in jobs.items() for name in STEPS[kind] if name in ("send", "again")}
+    expected = {f"{job}:{name}" for job, kind in jobs.items() for name in STEPS[kind] if name in HTTP}
     assert set(sent) == expected
     assert unkeyed == 0
 
 
 def _each_job_is_complete(breakable: Breakable, jobs: dict[str, str]) -> None:
-    rows = breakable.sql("SELECT id::text, status, steps_done, steps_total, reserved_tokens, event_seq FROM jobs")
-    assert len(rows) == JOBS
+    statement = "SELECT id::text, status, steps_done, steps_total, reserved_tokens, event_seq FROM jobs"
+    rows = breakable.sql(statement)
+    assert {row["id"] for row in rows} == set(jobs)
     for row in rows:
         steps = STEPS[jobs[row["id"]]]
         assert (row["status"], row["steps_done"], row["steps_total"]) == ("completed", len(steps), len(steps))
@@ -162,3 +164,42 @@ def test_a_wiped_redis_loses_no_question_to_a_model(breakable: Breakable) -> Non
 
 def _unanswered(breakable: Breakable) -> int:
     return int(breakable.sql("SELECT count(*) FROM slm_requests WHERE status IN ('queued', 'running')")[0][0])
+
+
+@pytest.mark.timeout(900)
+def test_servers_that_die_in_the_middle(breakable: Breakable) -> None:
+    for kind in KINDS:
+        breakable.bench.publish(kind)
+    with Receiver() as receiver:
+        jobs = {}
+        for number in range(12):
+            kind = KINDS[number % len(KINDS)]["id"]
+            jobs[breakable.take(kind, {"url": receiver.url("/"), "word": f"server-{number}"}, f"server-{number}")] = (
+                kind
+            )
+        breakable.kill("postgres", "temporal", "redis", "worker-relay")
+        breakable.healthy()
+        breakable.wait_for(list(jobs), len(jobs))
+        sent = receiver.keys()
+    assert set(sent) == {f"{job}:{name}" for job, kind in jobs.items() for name in STEPS[kind] if name in HTTP}
+    for job_id, kind in jobs.items():
+        job = breakable.bench.ada.job(job_id)
+        assert job["status"] == "completed", breakable.bench.story(job)
+        done = [event.data["step_id"] for event in breakable.bench.ada.events(job_id) if event.type == "step.completed"]
+        assert sorted(done) == sorted(STEPS[kind])
+
+
+@pytest.mark.timeout(900)
+def test_a_job_in_the_middle_goes_on_after_down_and_up(breakable: Breakable) -> None:
+    steps = [send("send"), step("ask", "human.approve", {"question": "After a night?"}), send("again")]
+    definition = capsule("overnight", steps, inputs=[URL])
+    with Receiver() as receiver:
+        job_id = breakable.bench.start(definition, {"url": receiver.url("/")})
+        _, approval = breakable.bench.asked(job_id)
+        breakable.stack.local.down()
+        breakable.stack.local.up()
+        insist(lambda: breakable.bench.vote(breakable.bench.ben, job_id, approval))
+        breakable.wait_for([job_id], 1)
+        assert breakable.bench.ada.job(job_id)["status"] == "completed"
+        assert set(receiver.keys()) == {f"{job_id}:send", f"{job_id}:again"}
+        assert receiver.count("/") == 2

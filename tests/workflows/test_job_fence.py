@@ -112,7 +112,7 @@ async def test_a_cancellation_that_comes_while_the_job_ends(busy: World) -> None
         await busy.handle(job_id).cancel()
         await asyncio.sleep(1)
     with pytest.raises(WorkflowFailureError):
-        await busy.result(job_id)
+        await busy.handle(job_id).result()
     job = await busy.job(job_id)
     assert (job["status"], job["error"]["code"]) == ("failed", "file_not_found")
     assert [kind for _, kind in await busy.events(job_id)] == ["job.started", "step.failed", "job.failed"]

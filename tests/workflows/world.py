@@ -25,7 +25,8 @@ from somagent.adapters.temporal.client import SOMA_CAPSULE, SOMA_STATUS, SOMA_TE
 from somagent.deploy.local.ports import HOST
 from somagent.services.jobs.deciding import Vote, decide
 from somagent.services.jobs.reading import FinishedJobs, read_events
-from somagent.services.jobs.submission import JobRequest, submit
+from somagent.services.jobs.requests import JobRequest
+from somagent.services.jobs.submission import submit
 from somagent.services.starter import Recorded, tell
 from somagent.services.tenants import ensure_tenant
 from somagent.tests.capsules.platform import Addresses
@@ -71,11 +72,6 @@ class World:
     def handle(self, job_id: str) -> WorkflowHandle[Any, Any]:
         """The job's workflow."""
         return self.temporal.get_workflow_handle(f"job-{job_id}")
-
-    async def result(self, job_id: str) -> Any:
-        """The workflow's result; on a time-skipping server, waiting for it lets time pass."""
-        described = await self.handle(job_id).describe()
-        return await self.temporal.get_workflow_handle(f"job-{job_id}", run_id=described.run_id).result()
 
     async def job(self, job_id: str) -> Json:
         """The job as the API shows it."""
