@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -55,9 +56,15 @@ def settings_faults(environment: dict[str, str]) -> list[str]:
 
 def command_faults(commands: Sequence[Sequence[str]]) -> list[tuple[list[str], str]]:
     """The command lines that ``somagent`` would refuse, with its words. Nothing is run."""
+    return _refusals(tuple(tuple(command) for command in commands))
+
+
+@cache
+def _refusals(commands: tuple[tuple[str, ...], ...]) -> list[tuple[list[str], str]]:
+    # In a process of its own: the command line is a room above this one.
     done = subprocess.run(
         [sys.executable, "-c", _PARSE],
-        input=json.dumps([list(command) for command in commands]),
+        input=json.dumps(commands),
         capture_output=True,
         text=True,
         timeout=60,
