@@ -217,3 +217,37 @@ def test_approvals_of_others_and_of_nobody(workbench: Workbench) -> None:
     assert ended["approvals"][0]["status"] == "withdrawn"
     late = decide(workbench, "ben", job_id, approval["id"], decision="approve", digest=approval["digest"])
     assert (late.status_code, late.json()["code"]) == (409, "approval_decided")
+
+
+def test_models_programs_and_children_wait_for_leave_too(workbench: Workbench) -> None:
+    child = capsule("quiet_child", [step("one", "text.join", {"parts": ["x"]})])
+    workbench.publish(child)
+    guard = {"requires_approval": True, "needs": []}
+    ask = {"role": "summarization", "prompt": "Postgres is the record.", "max_tokens": 20}
+    steps = [
+        step("model", "slm.complete", ask, **guard),
+        step("program", "shell.execute", {"command": ["true"]}, **guard),
+        step("child", "capsule.run", {"capsule_id": child["id"], "inputs": {}}, **guard),
+    ]
+    job_id = workbench.start(capsule("all_guarded", steps))
+    job = workbench.until(job_id, lambda job: len(job["approvals"]) == 3)
+    assert set(statuses(job).values()) == {"waiting"}
+    assert job["usage"] == {"tokens": 0, "reserved_tokens": 0, "cost": 0}
+    assert workbench.ada.get("/v1/jobs", parent_job_id=job_id)["items"] == []
+    for approval in job["approvals"]:
+        workbench.vote(workbench.ben, job_id, approval)
+    job = workbench.ended(job_id)
+    assert set(statuses(job).values()) == {"completed"}, workbench.story(job)
+
+
+def test_leave_is_bound_to_the_arguments(workbench: Workbench, receiver: Receiver) -> None:
+    first = workbench.start(guarded(), {"url": receiver.url("/a")})
+    second = workbench.start(guarded(), {"url": receiver.url("/b")})
+    (_, one), (_, other) = workbench.asked(first), workbench.asked(second)
+    assert one["digest"] != other["digest"]
+    refused = decide(workbench, "ben", first, one["id"], decision="approve", digest=other["digest"])
+    assert (refused.status_code, refused.json()["code"]) == (409, "approval_digest_mismatch")
+    for job_id in (first, second):
+        workbench.ada.post(f"/v1/jobs/{job_id}/cancel")
+        workbench.ended(job_id)
+    assert receiver.calls == []

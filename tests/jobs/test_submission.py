@@ -98,14 +98,14 @@ def test_an_unknown_task(workbench: Workbench) -> None:
     assert [fault["path"] for fault in problem["errors"]] == ["task"]
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b"\xff", b"[1", b'{"capsule_id": NaN}', b'{"a": 1} x'])
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[1", b'{"capsule_id": NaN}', b'{"a": 1} x'])
 def test_what_is_no_json(workbench: Workbench, body: bytes) -> None:
     with workbench.http() as http:
         answer = http.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
     refused(answer, 400, "malformed_json")
 
 
-@pytest.mark.parametrize("body", ["[]", "null", "7", '"x"', "{}"])
+@pytest.mark.parametrize("body", ["", "[]", "null", "7", '"x"', "{}"])
 def test_json_that_is_no_job(workbench: Workbench, body: str) -> None:
     with workbench.http() as http:
         answer = http.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
@@ -133,7 +133,7 @@ def test_ids_that_name_nothing(workbench: Workbench) -> None:
     with workbench.http() as http:
         for path in ("", "/events", "/artifacts", "/artifacts/x"):
             refused(http.get(f"/v1/jobs/{nothing}{path}"), 404, "not_found")
-            refused(http.get(f"/v1/jobs/no-uuid{path}"), 422, "validation_failed")
+            refused(http.get(f"/v1/jobs/no-uuid{path}"), 404, "not_found")
         for act in ("cancel", "pause", "resume", "retry"):
             refused(http.post(f"/v1/jobs/{nothing}/{act}"), 404, "not_found")
 
