@@ -95,8 +95,8 @@ def _build(tool: GoTool, report: Callable[[str], None]) -> Path:
     if go is None:
         raise SomaError(
             Code.PART_MISSING,
-            f"{tool.name} is not on PATH, and there is no Go to build it with. Install either "
-            "(https://go.dev/dl, 1.24 or newer).",
+            f"{tool.name} is not here, and there is no Go to build it with. Install "
+            f"{f'{tool.name}, or Go' if tool.from_path else 'Go'} (https://go.dev/dl, 1.24 or newer).",
         )
     report(f"{tool.name}: building {tool.package}@{tool.version} ({tool.minutes}, once; kept in {cache_dir()})")
     _cached(tool).parent.mkdir(parents=True, exist_ok=True)
