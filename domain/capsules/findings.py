@@ -17,7 +17,7 @@ from somagent.domain.capsules.contract import contract
 from somagent.domain.capsules.definition import CapsuleDefinition, Step
 from somagent.domain.capsules.dry_run import dry_run
 from somagent.domain.capsules.secrets import secrets_in
-from somagent.domain.capsules.usage import undeclared_verbs, unused_inputs, unused_steps, unused_verbs
+from somagent.domain.capsules.usage import undeclared_verbs, unheeded_answers, unused_inputs, unused_steps, unused_verbs
 from somagent.domain.capsules.validation import definition_faults
 from somagent.domain.errors import SomaError
 from somagent.domain.messages.review import Check, ReviewFinding
@@ -30,6 +30,7 @@ BLOCKING = "blocking"
 _PLACEHOLDER = re.compile(r"\b(todo|tbd|fixme|lorem ipsum|placeholder|asdf|foo bar)\b", re.IGNORECASE)
 _ORDER_CODES = frozenset({"dag_cycle", "unknown_step", "reference_to_itself"})
 _SHORT_SUMMARY = 15
+_HEED = "Give the steps after it `when: steps.{}.output.decision == 'approve'`."
 _SLOW = frozenset({"http", "git", "shell", "postgres"})
 
 
@@ -144,7 +145,7 @@ def _lint_inputs(definition: CapsuleDefinition) -> Iterator[ReviewFinding]:
 
 
 def _lint_steps(definition: CapsuleDefinition) -> Iterator[ReviewFinding]:
-    unused = unused_steps(definition)
+    unused, unheeded = unused_steps(definition), unheeded_answers(definition)
     for index, step in enumerate(definition.steps):
         path, spec = f"workflow.steps[{index}]", action(step.action)
         if spec.adapter in _SLOW and step.timeout_seconds is None:
@@ -153,6 +154,9 @@ def _lint_steps(definition: CapsuleDefinition) -> Iterator[ReviewFinding]:
         if step.id in unused:
             detail = f"Nothing uses the output of step {step.id!r}, and it changes nothing."
             yield _finding(Check.LINT, WARNING, "step_unused", detail, path)
+        if step.id in unheeded:
+            detail = f"Nothing looks at what people decide in step {step.id!r}: after a rejection the job goes on."
+            yield _finding(Check.LINT, WARNING, "decision_unheeded", f"{detail} {_HEED.format(step.id)}", path)
 
 
 def _policy_scan(subject: Subject) -> Iterator[ReviewFinding]:

@@ -57,6 +57,20 @@ def unused_steps(definition: CapsuleDefinition) -> frozenset[str]:
     )
 
 
+def unheeded_answers(definition: CapsuleDefinition) -> frozenset[str]:
+    """Steps that ask people, and whose decision nothing looks at: a rejection would change nothing."""
+    if any(_takes_all(step, "steps") for step in definition.steps):
+        return frozenset()
+    heeded = {
+        reference.name
+        for reference in _references(definition)
+        if reference.root == "steps" and reference.path[:1] in ((), ("decision",))
+    }
+    return frozenset(
+        step.id for step in definition.steps if action(step.action).weight is Weight.WAIT and step.id not in heeded
+    )
+
+
 def unused_verbs(definition: CapsuleDefinition) -> Iterator[tuple[str, str, str]]:
     """Declared and never used: the place, the adapter, the verb."""
     used = {step.action for step in definition.steps}

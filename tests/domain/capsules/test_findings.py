@@ -80,6 +80,23 @@ def test_lint_sees_what_is_poor_and_what_is_unused() -> None:
         assert found[code] == "info", found
 
 
+@pytest.mark.parametrize(
+    ("when", "outputs", "heeded"),
+    [
+        (None, {"by": "{{ steps.ask.output.by }}"}, False),
+        ("steps.ask.output.decision == 'approve'", {"file": "{{ steps.write.output.path }}"}, True),
+        (None, {"decision": "{{ steps.ask.output.decision }}"}, True),
+        (None, {"answer": "{{ steps.ask.output }}"}, True),
+    ],
+)
+def test_an_answer_of_people_that_nobody_heeds_is_a_warning(when: str | None, outputs: Raw, heeded: bool) -> None:
+    write: Raw = {"id": "write", "action": "files.write", "params": {"path": "a.txt", "content": "x"}}
+    ask: Raw = {"id": "ask", "action": "human.approve", "params": {"question": "Shall it be written?"}}
+    steps = [ask, write | ({"when": when} if when else {})]
+    raw = capsule(steps, outputs=outputs, tools=tools("human.approve", "files.write"))
+    assert ("decision_unheeded" not in _codes(raw, Check.LINT)) is heeded
+
+
 def test_the_dry_run_finds_types_that_can_never_fit() -> None:
     steps: list[Raw] = [
         {"id": "list", "action": "files.list"},
