@@ -26,13 +26,13 @@ class ProgressView(View):
 
 
 class StepProblem(View):
-    """Why a step or job failed."""
+    """Why a step or job failed: a problem without ``status``, because no HTTP answer failed."""
 
     type: str
     title: str
-    status: int | None = None
     code: str
     detail: str
+    instance: str
     step_id: str | None = None
 
 

@@ -67,11 +67,15 @@ def model_faults(model: type[BaseModel], raw: object) -> list[Fault]:
     try:
         model.model_validate(raw)
     except ValidationError as error:
-        return [
-            as_fault(detail, names=_fields_at(model, detail["loc"][:-1]))
-            for detail in error.errors(include_url=False, include_input=False)[:_MAX_FAULTS]
-        ]
+        details = error.errors(include_url=False, include_input=False)[:_MAX_FAULTS]
+        return [as_fault(detail, names=_fields_at(model, detail["loc"][:-1])) for detail in _own(details)]
     return []
+
+
+def _own(details: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Without lists that are "too short" only because pydantic left out their faulty entries."""
+    inside = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    return (detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in inside)
 
 
 def json_faults(value: object, path: str = "", depth: int = 0) -> Iterator[Fault]:

@@ -18,9 +18,11 @@ def _stamp(column: str) -> str:
 
 
 def _problem(column: str) -> str:
+    """The error as a problem: without ``status``, because no HTTP answer failed."""
     code = f"({column}->>'code')"
     return f"""CASE WHEN {column} IS NULL THEN NULL ELSE jsonb_build_object('type', 'urn:somagent:problem:' || {code},
-      'title', initcap(replace({code}, '_', ' ')), 'status', NULL) || {column} END"""
+      'title', upper(left({code}, 1)) || replace(substr({code}, 2), '_', ' '), 'instance', '/v1/jobs/' || j.id)
+      || {column} END"""
 
 
 _HEAD = f"""
