@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
+from somagent.domain.errors import Code, SomaError
 from somagent.workers.parts import Parts
 
 log = structlog.get_logger(__name__)
@@ -27,15 +28,18 @@ TTL_SECONDS = 30
 
 @asynccontextmanager
 async def serve_health(parts: Parts, role: str, port: int) -> AsyncIterator[None]:
-    """Serve ``/health`` and ``/metrics`` on ``port`` while the worker works; port 0 serves none."""
+    """Serve ``/health`` and ``/metrics`` on ``port`` while the worker works; port 0 serves none.
+
+    Raises:
+        SomaError: ``port_taken``.
+    """
     if port == 0:
         yield
         return
-    server = uvicorn.Server(
-        uvicorn.Config(_app(parts, role), host=parts.settings.host, port=port, log_level="warning", access_log=False)
-    )
+    listening = _listen(parts.settings.host, port)
+    server = uvicorn.Server(uvicorn.Config(_app(parts, role), log_level="warning", access_log=False))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours end the worker
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
     announcing = asyncio.create_task(_announce(parts, role, f"http://{_own_name(parts.settings.host)}:{port}/metrics"))
     try:
         yield
@@ -44,6 +48,16 @@ async def serve_health(parts: Parts, role: str, port: int) -> AsyncIterator[None
         server.should_exit = True
         with suppress(asyncio.CancelledError):
             await asyncio.wait({serving}, timeout=3)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The socket to serve on, bound before anything works, so that a taken port ends the process with a word."""
+    try:
+        return socket.create_server((host, port), reuse_port=False)
+    except OSError as error:
+        raise SomaError(
+            Code.PORT_TAKEN, f"The worker cannot listen on {host}:{port} ({error.strerror}). Choose another --port."
+        ) from error
 
 
 def _app(parts: Parts, role: str) -> Starlette:

@@ -13,6 +13,7 @@ import uvloop
 
 from somagent.adapters.logs import configure_logging
 from somagent.adapters.settings import Settings, load_settings
+from somagent.domain.errors import SomaError
 from somagent.workers.health import serve_health
 from somagent.workers.parts import open_parts
 from somagent.workers.relay import relay_role
@@ -38,7 +39,11 @@ def run(role: str, port: int | None = None) -> None:
     """
     settings = load_settings()
     configure_logging(settings.log_level)
-    code = uvloop.run(_run(settings, role, settings.worker_port if port is None else port))
+    try:
+        code = uvloop.run(_run(settings, role, settings.worker_port if port is None else port))
+    except SomaError as error:
+        log.error("worker_not_started", role=role, code=error.code, detail=error.detail)
+        code = 1
     # Temporal's native runtime can abort an interpreter that ends in order; everything is closed and flushed by now.
     sys.stdout.flush()
     sys.stderr.flush()
