@@ -11,6 +11,8 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Sequence
+from itertools import product
 
 import orjson
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -22,6 +24,8 @@ from somagent.domain.errors import Code, Fault, SomaError
 
 CAPSULE_PAYLOAD_TYPE = "application/vnd.somagent.capsule+json"
 """The payload type of a capsule definition in its RFC 8785 form."""
+JSON_PAYLOAD_TYPE = "application/json"
+"""What common DSSE tools name such a payload."""
 
 _KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
@@ -50,19 +54,19 @@ def envelope(payload_type: str, payload: bytes, private_key: Ed25519PrivateKey) 
     }
 
 
-def verify(payload_type: str, payload: bytes, signature: JsonValue, public_key: Ed25519PublicKey) -> None:
+def verify(payload_types: Sequence[str], payload: bytes, signature: JsonValue, public_key: Ed25519PublicKey) -> None:
     """Check a signature: an envelope as object or as its JSON text, or a bare signature.
 
-    An envelope's payload has to be ``payload`` itself, and one of its signatures has to be of this key.
+    An envelope's payload has to be ``payload`` itself, its type one of ``payload_types`` (the first is the one to use),
+    and one of its signatures has to be of this key. A bare signature may be over any of the types.
 
     Raises:
         SomaError: SIGNATURE_INVALID, with the reason.
     """
-    candidates = _signatures(payload_type, payload, signature)
-    signed = pae(payload_type, payload)
-    for candidate in candidates:
+    types, candidates = _signatures(payload_types, payload, signature)
+    for kind, candidate in product(types, candidates):
         try:
-            public_key.verify(candidate, signed)
+            public_key.verify(candidate, pae(kind, payload))
         except InvalidSignature:
             continue
         return
@@ -95,30 +99,36 @@ def key_id(public_key: Ed25519PublicKey) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
-def _signatures(payload_type: str, payload: bytes, signature: JsonValue) -> list[bytes]:
+def _signatures(
+    payload_types: Sequence[str], payload: bytes, signature: JsonValue
+) -> tuple[Sequence[str], list[bytes]]:
+    """The types that the signature may be over, and the signatures of which one has to hold."""
     if isinstance(signature, str):
         stripped = signature.strip()
         if not stripped.startswith("{"):
-            return [_signature_bytes(stripped)]
+            return payload_types, [_signature_bytes(stripped)]
         try:
             signature = orjson.loads(stripped)
         except orjson.JSONDecodeError:
             raise _invalid("it begins like a DSSE envelope and is not JSON") from None
     if not isinstance(signature, dict):
         raise _invalid("it is neither a DSSE envelope nor a text")
-    return _envelope_signatures(payload_type, payload, signature)
+    return _envelope_signatures(payload_types, payload, signature)
 
 
-def _envelope_signatures(payload_type: str, payload: bytes, signature: dict[str, JsonValue]) -> list[bytes]:
-    if signature.get("payloadType") != payload_type:
-        raise _invalid(f"the envelope's payloadType is not {payload_type}")
+def _envelope_signatures(
+    payload_types: Sequence[str], payload: bytes, signature: dict[str, JsonValue]
+) -> tuple[Sequence[str], list[bytes]]:
+    kind = signature.get("payloadType")
+    if not isinstance(kind, str) or kind not in payload_types:
+        raise _invalid(f"the envelope's payloadType is not {payload_types[0]}")
     enclosed, entries = signature.get("payload"), signature.get("signatures")
     if not isinstance(enclosed, str) or _decoded(enclosed) != payload:
         raise _invalid("the envelope's payload is not the canonical JSON (RFC 8785) of this definition")
     if not isinstance(entries, list) or not entries:
         raise _invalid("the envelope has no signatures")
     texts = [entry.get("sig") for entry in entries if isinstance(entry, dict)]
-    return [_signature_bytes(text) for text in texts if isinstance(text, str)]
+    return (kind,), [_signature_bytes(text) for text in texts if isinstance(text, str)]
 
 
 def _signature_bytes(text: str) -> bytes:

@@ -107,9 +107,9 @@ async def recall(
     request: Request,
     capsule_id: str,
     version: str,
-    body: recalls.NewRecall,
     state: StateDep,
     caller: Reviewer,
+    body: recalls.NewRecall | None = None,
     key: IdempotencyKey = None,
 ) -> Response:
     """Recall a version: its installations are quarantined, its jobs stopped or drained, the tenants told.
@@ -117,12 +117,14 @@ async def recall(
     The tenant that published a version recalls it for all tenants; a shipped one, for itself.
     """
 
+    order = body or recalls.NewRecall()
+
     async def make(_: AsyncSession) -> Answer:
         async with state.system_db.system() as system:
-            done = await recalls.recall(system, state.folder, caller, capsule_id, version, body)
+            done = await recalls.recall(system, state.folder, caller, capsule_id, version, order)
         return created(200, _recalled(done), after_commit=(telling(state, *done.orders),))
 
-    return await creating(request, caller, key, body, make)
+    return await creating(request, caller, key, order, make)
 
 
 def _fields(release: Release, tenant_id: str) -> dict[str, object]:

@@ -39,6 +39,7 @@ Submitter = Annotated[Caller, Depends(requires("capsule:submit"))]
 class SigningKeyView(Model):
     """A registered key."""
 
+    id: str = Field(description="The same as `key_id`")
     key_id: str
     public_key: str = Field(description="PEM")
     label: str
@@ -94,4 +95,5 @@ async def revoke(key_id: str, state: StateDep, caller: Submitter) -> Response:
 
 
 def _view(row: SigningKey) -> SigningKeyView:
-    return SigningKeyView(**{name: getattr(row, name) for name in SigningKeyView.model_fields})
+    fields = {name: getattr(row, name) for name in SigningKeyView.model_fields if name != "id"}
+    return SigningKeyView(id=row.key_id, **fields)

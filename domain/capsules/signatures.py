@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from somagent.domain.canonical import canonical_bytes
 from somagent.domain.model import JsonObject
-from somagent.domain.signatures import CAPSULE_PAYLOAD_TYPE, envelope, load_public_key, verify
+from somagent.domain.signatures import CAPSULE_PAYLOAD_TYPE, JSON_PAYLOAD_TYPE, envelope, load_public_key, verify
 
 
 def verify_signature(document: JsonObject, signature: JsonValue, public_key: str) -> None:
@@ -16,7 +16,8 @@ def verify_signature(document: JsonObject, signature: JsonValue, public_key: str
     Raises:
         SomaError: SIGNATURE_INVALID; VALIDATION_FAILED where the key or the document cannot be read.
     """
-    verify(CAPSULE_PAYLOAD_TYPE, canonical_bytes(document), signature, load_public_key(public_key))
+    types = (CAPSULE_PAYLOAD_TYPE, JSON_PAYLOAD_TYPE)
+    verify(types, canonical_bytes(document), signature, load_public_key(public_key))
 
 
 def signed_envelope(document: JsonObject, private_key: Ed25519PrivateKey) -> JsonObject:

@@ -39,7 +39,7 @@ class RecallMode(StrEnum):
 class NewRecall(Model):
     """Why a version is recalled, and what becomes of its jobs."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=4000)]
+    reason: Annotated[str, Field(min_length=1, max_length=4000)] = "No reason was given."
     mode: RecallMode = RecallMode.STOP
 
 
