@@ -7,13 +7,16 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from somagent.adapters.postgres.database import Database
 from somagent.adapters.queue.port import Queue
+from somagent.adapters.temporal.client import RPC_TIMEOUT
 from somagent.domain.errors import Code
-from somagent.domain.messages.jobs import Conclusion, Failure, JobStatus
+from somagent.domain.messages.jobs import REQUEST_COMPLETION, Conclusion, Failure, JobStatus
 from somagent.domain.slm.messages import REQUESTS, SlmRequest
 from somagent.services.jobs.conclusion import conclude
 from somagent.services.jobs.ordering import order_again
@@ -28,7 +31,7 @@ AT_ONCE = 200
 # Jobs that should be on their way and show no sign of it, from where the last look ended.
 _SUSPECTS = """
 SELECT j.* FROM jobs j
-WHERE j.status IN ('queued', 'running', 'waiting', 'paused') AND j.parent_job_id IS NULL
+WHERE j.status IN ('queued', 'running', 'waiting', 'paused')
   AND j.created_at < now() - $1::interval
   AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.kind = 'workflow.start' AND o.key = j.workflow_id)
   AND NOT EXISTS (SELECT 1 FROM job_events e WHERE e.job_id = j.id AND e.created_at > now() - $1::interval)
@@ -41,6 +44,10 @@ UPDATE slm_requests SET published_at = now() WHERE request_id IN (
   SELECT request_id FROM slm_requests WHERE status IN ('queued', 'running') AND published_at < now() - $1::interval
   ORDER BY created_at LIMIT 100 FOR UPDATE SKIP LOCKED)
 RETURNING request::text AS request
+"""
+_OPEN_REQUESTS = """
+SELECT request->'metadata'->>'activity_id' AS activity_id FROM slm_requests
+WHERE job_id = $1 AND status IN ('queued', 'running')
 """
 _CLOSED = {
     WorkflowExecutionStatus.TERMINATED: (JobStatus.KILLED, "The workflow was terminated in Temporal."),
@@ -62,6 +69,8 @@ class Reconciliation:
     async def order_lost_jobs(self) -> int:
         """Order again the jobs that Temporal has no workflow of, and end those whose workflow was ended there.
 
+        Of those that run, steps whose request to a model was lost ask again.
+
         Always answers 0, so that the relay pauses between two looks.
         """
         async with self._database.pool.acquire() as connection:
@@ -75,11 +84,50 @@ class Reconciliation:
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
-                await self._order_again(job)
+                if job["parent_job_id"] is None:  # a child is started by its parent's workflow
+                    await self._order_again(job)
                 continue
             if described.status in _CLOSED:
                 await self._end(job, *_CLOSED[described.status])
+            else:
+                await self._ask_models_again(job, described)
         return 0
+
+    async def _ask_models_again(self, job: asyncpg.Record, described: WorkflowExecutionDescription) -> None:
+        """Let steps ask once more that wait for an answer to a request of which there is no record.
+
+        Their worker died after taking up the activity and before writing the request, or the answer is written and
+        its delivery was lost. Nobody heartbeats for an activity that waits in the queue, so Temporal cannot know.
+        """
+        long_ago = datetime.now(UTC) - UNTOUCHED
+        waiting = [
+            pending.activity_id
+            for pending in described.raw_description.pending_activities
+            if pending.activity_type.name == REQUEST_COMPLETION
+            and pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+            and pending.last_started_time.ToDatetime(UTC) < long_ago
+        ]
+        if not waiting:
+            return
+        async with self._database.connection(job["tenant_id"]) as connection:
+            known = {row["activity_id"] for row in await connection.fetch(_OPEN_REQUESTS, job["id"])}
+        for activity_id in waiting:
+            if activity_id in known:
+                continue
+            log.warning("request_lost", job_id=str(job["id"]), activity_id=activity_id)
+            handle = self._client.get_async_activity_handle(
+                workflow_id=job["workflow_id"], run_id=described.run_id, activity_id=activity_id
+            )
+            lost = ApplicationError(
+                "The request was lost with its worker; it is made again.",
+                type=Code.SLM_UNAVAILABLE,
+                next_retry_delay=timedelta(milliseconds=50),
+            )
+            try:
+                await handle.fail(lost, rpc_timeout=RPC_TIMEOUT)
+            except RPCError as error:  # it has been answered, or was found by another relay
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
 
     async def _order_again(self, job: asyncpg.Record) -> None:
         async with self._database.connection(job["tenant_id"]) as connection, connection.transaction():

@@ -11,6 +11,9 @@ from enum import StrEnum
 from somagent.domain.capsules.plan import JobPlan
 from somagent.domain.model import Model
 
+REQUEST_COMPLETION = "request_completion"
+"""The activity that waits for a model's answer; the workflow starts it, and the relay looks for lost ones."""
+
 
 class JobStatus(StrEnum):
     """Where a job stands."""

@@ -15,6 +15,7 @@ from temporalio.common import RetryPolicy
 
 from somagent.domain.actions import Weight
 from somagent.domain.messages.jobs import (
+    REQUEST_COMPLETION,
     ApprovalDecision,
     ApprovalOpened,
     ApprovalRequest,
@@ -31,7 +32,6 @@ from somagent.domain.messages.jobs import (
 RUN_SEGMENT = "run_segment"
 RUN_STEP = "run_step"
 RUN_SANDBOXED_STEP = "run_sandboxed_step"
-REQUEST_COMPLETION = "request_completion"
 OPEN_APPROVAL = "open_approval"
 RECORD_VOTE = "record_vote"
 OPEN_CHILD = "open_child"
