@@ -55,6 +55,10 @@ class Breakable:
             assert time.monotonic() < deadline, self.stack.local.parts()
             time.sleep(0.5)
 
+    def publish(self, definition: Json) -> None:
+        """Submit, approve and install a capsule, whoever dies meanwhile."""
+        insist(lambda: self.bench.publish(definition))
+
     def take(self, capsule_id: str, inputs: Json, key: str) -> str:
         """A job, taken once however often it has to be asked for; its id."""
         body = {"capsule_id": capsule_id, "inputs": inputs}
@@ -71,6 +75,31 @@ class Breakable:
                 await connection.close()
 
         return asyncio.run(ask())
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[Callable[[int], None]]:
+        """Nobody reads or writes the table inside the block; yields a wait for so many who want to."""
+        statement = f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
+        loop = asyncio.new_event_loop()
+
+        async def lock() -> asyncpg.Connection:
+            connection = await asyncpg.connect(self.stack.postgres_owner_url)
+            await connection.execute("BEGIN")
+            await connection.execute(statement)
+            return connection
+
+        def held_up(count: int) -> None:
+            deadline = time.monotonic() + PATIENCE
+            while self.sql("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] < count:
+                assert time.monotonic() < deadline, f"nobody wanted {table}"
+                time.sleep(0.2)
+
+        connection = loop.run_until_complete(lock())
+        try:
+            yield held_up
+        finally:
+            loop.run_until_complete(connection.close())
+            loop.close()
 
     def finished(self, job_ids: Sequence[str]) -> int:
         """How many of these jobs have ended."""

@@ -45,7 +45,7 @@ STEPS = {one["id"]: [each["id"] for each in one["workflow"]["steps"]] for one in
 @pytest.mark.timeout(900)
 def test_fifty_jobs_with_everything_killed_in_the_middle(breakable: Breakable) -> None:
     for kind in KINDS:
-        breakable.bench.publish(kind)
+        breakable.publish(kind)
     jobs: dict[str, str] = {}
     with Receiver() as receiver:
         for number in range(JOBS):
@@ -113,7 +113,7 @@ def _each_effect_happened_once(breakable: Breakable, jobs: dict[str, str]) -> No
 @pytest.mark.timeout(600)
 def test_jobs_are_taken_while_temporal_is_away(breakable: Breakable) -> None:
     light = KINDS[0]["id"]
-    breakable.bench.publish(KINDS[0])
+    breakable.publish(KINDS[0])
     breakable.kill("temporal")
     taken = []
     with breakable.bench.http() as http:
@@ -133,7 +133,7 @@ def test_jobs_are_taken_while_temporal_is_away(breakable: Breakable) -> None:
 def test_a_wiped_redis_loses_no_question_to_a_model(breakable: Breakable) -> None:
     asks = [{**SUM, "id": f"sum{n}", "needs": []} for n in range(3)]
     definition = capsule("asks_much", asks, inputs=[WORD])
-    breakable.bench.publish(definition)
+    breakable.publish(definition)
     taken = [breakable.take(definition["id"], {"word": f"{n} " + TEXT * 300}, f"wiped-{n}") for n in range(15)]
     pids = breakable.stack.local.pids()
     deadline = time.monotonic() + PATIENCE
@@ -166,10 +166,27 @@ def _unanswered(breakable: Breakable) -> int:
     return int(breakable.sql("SELECT count(*) FROM slm_requests WHERE status IN ('queued', 'running')")[0][0])
 
 
+@pytest.mark.timeout(600)
+def test_a_worker_that_dies_before_it_has_written_its_request(breakable: Breakable) -> None:
+    child = capsule("asks_once", [SUM], inputs=[WORD])
+    breakable.publish(child)
+    run = step("run", "capsule.run", {"capsule_id": child["id"], "inputs": {"word": "{{ inputs.word }}"}}, needs=[])
+    parent = capsule("asks_itself_and_by_a_child", [{**SUM, "needs": []}, run], inputs=[WORD])
+    breakable.publish(parent)
+    with breakable.locked("slm_requests") as held_up:
+        job_id = breakable.take(parent["id"], {"word": "lost"}, "lost")
+        held_up(2)
+        breakable.kill("worker-slm")
+    breakable.wait_for([job_id], 1)
+    job = breakable.bench.ada.job(job_id)
+    assert job["status"] == "completed", breakable.bench.story(job)
+    assert [one["attempt"] for one in job["steps"]] == [1, 1]
+
+
 @pytest.mark.timeout(900)
 def test_servers_that_die_in_the_middle(breakable: Breakable) -> None:
     for kind in KINDS:
-        breakable.bench.publish(kind)
+        breakable.publish(kind)
     with Receiver() as receiver:
         jobs = {}
         for number in range(12):
@@ -194,7 +211,8 @@ def test_a_job_in_the_middle_goes_on_after_down_and_up(breakable: Breakable) -> 
     steps = [send("send"), step("ask", "human.approve", {"question": "After a night?"}), send("again")]
     definition = capsule("overnight", steps, inputs=[URL])
     with Receiver() as receiver:
-        job_id = breakable.bench.start(definition, {"url": receiver.url("/")})
+        breakable.publish(definition)
+        job_id = breakable.take(definition["id"], {"url": receiver.url("/")}, "overnight")
         _, approval = breakable.bench.asked(job_id)
         breakable.stack.local.down()
         breakable.stack.local.up()
