@@ -103,7 +103,8 @@ async def _start(launch: Launch) -> asyncio.subprocess.Process:
 
 async def _feed(process: asyncio.subprocess.Process, content: bytes) -> None:
     assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    # A program may end before it has read anything; uvloop says so by a RuntimeError.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
         process.stdin.write(content)
         await process.stdin.drain()
     process.stdin.close()
