@@ -13,7 +13,7 @@ from somagent.tests.harness import describe, new_stack
 @pytest.fixture(scope="module")
 def breakable() -> Iterator[Breakable]:
     """A stack of its own, with people; destroyed at the end."""
-    local = new_stack(SOMAGENT_EGRESS_ALLOW="127.0.0.1")
+    local = new_stack(SOMAGENT_EGRESS_ALLOW="127.0.0.1", SOMAGENT_RATE_LIMITS='{"http": 6000}')
     try:
         local.up()
         with Breakable.of(describe(local)) as running:

@@ -32,7 +32,7 @@ SUM = {"role": "summarization", "prompt": "Postgres is the record. Temporal driv
 
 def main() -> int:
     """Record everything into ``histories``."""
-    local = new_stack(SOMAGENT_EGRESS_ALLOW="127.0.0.1")
+    local = new_stack(SOMAGENT_EGRESS_ALLOW="127.0.0.1", SOMAGENT_RATE_LIMITS='{"http": 6000}')
     try:
         local.up()
         stack = describe(local)
