@@ -8,6 +8,7 @@ PURE = (
     "somagent.domain",
     "somagent.workflows.ports",
     "somagent.workflows.attributes",
+    "somagent.workflows.job_steps",
     "pydantic",
     "pydantic_core",
     "annotated_types",
