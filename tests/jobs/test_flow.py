@@ -104,14 +104,19 @@ def test_the_wait_between_attempts_doubles(workbench: Workbench) -> None:
     job = workbench.ended(job_id)
     assert job["error"]["code"] == "http_failed"
     assert step_of(job, "send")["attempt"] == 4
-    with workbench.http() as http:
-        lines = http.get(f"/v1/jobs/{job_id}/events").text.split("\n\n")
-    stamps = [line.split('"at":"')[1].split('"')[0] for line in lines if "event: step." in line]
+    stamps = _stamps(workbench, job_id, "step.")
     assert len(stamps) == 8  # running and failed, four times
     waits = [_seconds(stamps[2 * n], stamps[2 * n - 1]) for n in range(1, 4)]
     assert waits[0] >= 0.5
     assert waits[1] >= 1.0
     assert waits[2] >= 2.0
+
+
+def _stamps(workbench: Workbench, job_id: str, kind: str) -> list[str]:
+    """When each event of that kind happened, of a job that has ended or is about to."""
+    with workbench.http() as http:
+        blocks = http.get(f"/v1/jobs/{job_id}/events").text.split("\n\n")
+    return [block.split('"at":"')[1].split('"')[0] for block in blocks if f"event: {kind}" in block]
 
 
 def _seconds(later: str, earlier: str) -> float:
@@ -238,6 +243,18 @@ def test_a_job_that_waits_for_people_times_out_too(workbench: Workbench) -> None
     job = workbench.run(definition, status="failed")
     assert job["error"]["code"] == "timed_out"
     assert job["approvals"][0]["status"] == "withdrawn"
+
+
+def test_each_retry_has_the_capsules_whole_time_and_no_more(workbench: Workbench) -> None:
+    ask = step("ask", "human.approve", {"question": "Nobody answers, again and again."})
+    definition = capsule("late_again", [ask], policies={"max_duration_seconds": 2})
+    job = workbench.run(definition, status="failed")
+    for attempt in range(1, 4):
+        reopened = workbench.ada.post(f"/v1/jobs/{job['id']}/retry")
+        stamps = _stamps(workbench, job["id"], "job.retried")
+        assert len(stamps) == attempt
+        assert 1.5 < _seconds(reopened["deadline"], stamps[-1]) < 2.5
+        assert workbench.ended(job["id"])["error"]["code"] == "timed_out"
 
 
 def test_many_light_steps_and_wide_branches(workbench: Workbench) -> None:
