@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 from somagent.activities.failures import translated
 from somagent.adapters.postgres.database import Database
 from somagent.domain.messages.jobs import (
+    REQUEST_COMPLETION,
     ApprovalDecision,
     ApprovalOpened,
     ApprovalRequest,
@@ -116,7 +117,7 @@ class ModelRequests(ports.ModelActivities):
     def __init__(self, steps: ModelSteps) -> None:
         self._steps = steps
 
-    @activity.defn(name=ports.REQUEST_COMPLETION)
+    @activity.defn(name=REQUEST_COMPLETION)
     async def request_completion(self, argument: WorkArgument) -> WorkResult:
         info = activity.info()
         waiter = Waiter(str(info.workflow_id), info.activity_id, str(info.workflow_run_id))

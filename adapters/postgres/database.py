@@ -53,7 +53,9 @@ class Database:
         Raises:
             SomaError: ``database_unavailable``, when the server does not answer.
         """
-        engine = create_async_engine(sqlalchemy_url(address), pool_size=pool_size, max_overflow=pool_size)
+        engine = create_async_engine(
+            sqlalchemy_url(address), pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True
+        )
         try:
             pool = await asyncpg.create_pool(
                 _asyncpg_dsn(address),

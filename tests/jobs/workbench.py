@@ -66,7 +66,7 @@ class Workbench:
         if known in self.published:
             return str(definition["id"])
         try:
-            submission = self.ada.submit_capsule(definition, owner="workshop")
+            submission = self.ada.submit_capsule(definition, owner="workshop", tenant_scope=self.tenant)
             decided = self.ben.review(submission["id"], "approve", patience=PATIENCE)
             assert decided["status"] == "approved", decided
         except ApiError as error:
