@@ -130,22 +130,23 @@ class Starter:
     def __init__(self, client: Client, database: Database, *, concurrency: int = 3, backlog: int = 1000) -> None:
         self._client = client
         self._database = database
-        self._queue: asyncio.Queue[tuple[float, Recorded]] = asyncio.Queue(backlog)
+        # One queue a teller, chosen by workflow: a cancellation must not overtake the start before or after it.
+        self._queues: list[asyncio.Queue[tuple[float, Recorded]]] = [asyncio.Queue(backlog) for _ in range(concurrency)]
         self._last = 0.0
         self._told: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
-        self._concurrency = concurrency
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to tell; call it inside the running loop."""
-        self._tasks = [asyncio.create_task(self._tell_all()) for _ in range(self._concurrency)]
+        self._tasks = [asyncio.create_task(self._tell_all(queue)) for queue in self._queues]
         self._tasks.append(asyncio.create_task(self._forget_all()))
 
     def submit(self, recorded: Recorded) -> None:
         """Take an order whose transaction has committed. Past the backlog's bound the relay does it."""
         self._last = time.monotonic()
         try:
-            self._queue.put_nowait((self._last, recorded))
+            queue = self._queues[hash(recorded.order.workflow_id) % len(self._queues)]
+            queue.put_nowait((self._last, recorded))
         except asyncio.QueueFull:
             log.info("starter_backlog_full", workflow_id=recorded.order.workflow_id)
 
@@ -155,9 +156,9 @@ class Starter:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _tell_all(self) -> None:
+    async def _tell_all(self, queue: asyncio.Queue[tuple[float, Recorded]]) -> None:
         while True:
-            submitted, recorded = await self._queue.get()
+            submitted, recorded = await queue.get()
             await self._give_way(submitted)
             try:
                 await self._tell(recorded.order)
