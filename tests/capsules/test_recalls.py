@@ -115,5 +115,5 @@ async def test_only_the_publisher_recalls(people: People, others: People) -> Non
     for who, capsule_id in ((others, definition["id"]), (people, pending["capsule_id"]), (people, "no-such-capsule")):
         answer = await who.reviewer.post(_recall(capsule_id), json={"reason": "mine now"})
         assert (answer.status_code, answer.json()["code"]) == (404, "capsule_not_found")
-    for body in ({}, {"reason": ""}, {"reason": "x", "mode": "burn"}):
+    for body in ({"reason": ""}, {"reason": "x", "mode": "burn"}):
         assert (await people.reviewer.post(_recall(definition["id"]), json=body)).status_code == 422
