@@ -25,6 +25,7 @@ from somagent.domain.messages.jobs import (
     WorkOutcome,
     WorkResult,
 )
+from somagent.services.gate.gate import Gate
 from somagent.services.jobs.approvals import record_vote
 from somagent.services.jobs.asking import ask
 from somagent.services.jobs.children import ChildJobs
@@ -41,13 +42,20 @@ class JobWork(ports.JobActivities):
     """Segments, approvals, children and conclusions."""
 
     def __init__(
-        self, database: Database, runner: StepRunner, children: ChildJobs, channels: Channels, wakeups: Wakeups
+        self,
+        database: Database,
+        runner: StepRunner,
+        children: ChildJobs,
+        channels: Channels,
+        wakeups: Wakeups,
+        gate: Gate,
     ) -> None:
         self._database = database
         self._runner = runner
         self._children = children
         self._channels = channels
         self._wakeups = wakeups
+        self._gate = gate
 
     @activity.defn(name=ports.RUN_SEGMENT)
     async def run_segment(self, argument: WorkArgument) -> WorkResult:
@@ -58,7 +66,7 @@ class JobWork(ports.JobActivities):
     async def open_approval(self, request: ApprovalRequest) -> ApprovalOpened:
         with translated():
             async with self._database.connection(request.tenant_id) as connection, connection.transaction():
-                opened = await ask(connection, request, activity.info().workflow_run_id, self._channels)
+                opened = await ask(connection, request, activity.info().workflow_run_id, self._channels, self._gate)
             self._wakeups.job_changed(request.job_id)
             return opened
 

@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import KeyParameters, OKPKey
+
+from somagent.domain.signatures import sign
 
 _SUFFIX = ".pem"
 _RELOAD_SECONDS = 1.0
@@ -47,6 +50,13 @@ class KeyRing:
     def active(self) -> OKPKey:
         """The newest key, which signs."""
         return next(reversed(self._keys.values()))
+
+    def sign(self, payload_type: str, payload: bytes) -> tuple[str, str]:
+        """Sign a document (DSSE, Ed25519) with the newest key: the signature in base64, and the key's id."""
+        key = self.active
+        private = key.private_key
+        assert isinstance(private, Ed25519PrivateKey)  # noqa: S101 - _read_key takes no other
+        return sign(payload_type, payload, private), kid_of(key)
 
     def find(self, kid: str) -> OKPKey | None:
         """The key of that id, made by another process since the last look perhaps."""

@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from somagent.domain.modes import DeploymentMode
+
 
 class Settings(BaseSettings):
     """Typed settings. Addresses carry the names that the parts' own users know; the rest begins with SOMAGENT_.
@@ -20,6 +22,9 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path(".somagent"), alias="SOMAGENT_DATA_DIR")
     capsules_dir: Path = Field(default=Path(__file__).parent.parent / "capsules", alias="SOMAGENT_CAPSULES_DIR")
+
+    keys_dir: Path | None = Field(default=None, alias="SOMAGENT_KEYS_DIR")
+    """Where signing keys lie when not in the data dir: a mounted secret, the same for every process."""
 
     postgres_url: SecretStr = Field(default=SecretStr(""), alias="POSTGRES_URL")
     """The owner's address: migrations and role set-up only."""
@@ -43,6 +48,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=1, le=65535, alias="SOMAGENT_PORT")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", alias="SOMAGENT_LOG_LEVEL")
     worker_port: int = Field(default=0, ge=0, le=65535, alias="SOMAGENT_WORKER_PORT")
+
+    deployment_mode: DeploymentMode = Field(default=DeploymentMode.DEVELOPER_LIGHT, alias="SOMAGENT_DEPLOYMENT_MODE")
+    """In force for every tenant that has chosen no mode of its own."""
 
     worker_tuning: Literal["fixed", "resource"] = Field(default="fixed", alias="SOMAGENT_WORKER_TUNING")
     """How many tasks a worker takes at once: a fixed number, or as many as memory (80 %) and CPU (90 %) bear."""
@@ -77,7 +85,7 @@ class Settings(BaseSettings):
     @property
     def keys(self) -> Path:
         """Where signing keys lie, mode 0700."""
-        return self.data_dir.absolute() / "keys"
+        return self.keys_dir or self.data_dir.absolute() / "keys"
 
 
 @lru_cache(maxsize=1)

@@ -12,16 +12,28 @@ from fastapi import APIRouter
 
 from somagent.api.routers import (
     attachments,
+    audit,
     capsules,
+    chat,
+    constitution,
     docs,
     health,
     installations,
     jobs,
+    kill_switch,
     memory,
     metrics,
+    model_profiles,
+    moderation,
     notifications,
+    policies,
+    sessions,
     signing_keys,
     submissions,
+    tenants,
+    tokens,
+    training,
+    users,
     well_known,
 )
 
@@ -47,5 +59,10 @@ SERVICES: Final = (
     ),
     Service("memory-gateway", 9696, (memory.router,)),
     Service("notification", 8084, (notifications.router,)),
+    Service("orchestrator", 8100, (sessions.router, chat.router)),
+    Service("constitution", 8300, (constitution.router,)),
+    Service("policy-engine", 8400, (policies.router, moderation.router, kill_switch.router, audit.router)),
+    Service("settings", 8500, (tenants.router, model_profiles.router)),
+    Service("identity", 8600, (users.router, tokens.router, training.router)),
 )
 ALL_PORT: Final = 8080

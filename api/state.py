@@ -15,6 +15,7 @@ from somagent.adapters.postgres.database import Database
 from somagent.adapters.settings import Settings
 from somagent.adapters.slm.registry import providers_from
 from somagent.adapters.temporal.client import connect
+from somagent.services.gate.gate import Gate, open_gate
 from somagent.services.jobs.reading import FinishedJobs
 from somagent.services.memory import MemoryService
 from somagent.services.notifications import Channels
@@ -33,6 +34,7 @@ class State:
         system_db: Postgres as ``soma_system``: across tenants; for health, metrics and set-up only.
         redis: does not connect before its first command, and fails within 2 s.
         temporal: does not connect before its first call.
+        gate: what governs at this moment, in memory.
         starter: tells Temporal in the background what a request has recorded.
         folder: the shipped capsules.
         memory: embeds by the configured provider.
@@ -46,6 +48,7 @@ class State:
     temporal: Client
     keyring: KeyRing
     verifier: TokenVerifier
+    gate: Gate
     starter: Starter
     finished_jobs: FinishedJobs
     folder: CapsulesFolder
@@ -79,6 +82,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         )
         stack.push_async_callback(redis.aclose)
         keyring = KeyRing(settings.keys)
+        gate = await stack.enter_async_context(open_gate(settings, system_db, keyring))
         temporal = await connect(settings, lazy=True)
         starter = Starter(temporal, app_db)
         starter.start()
@@ -92,7 +96,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             redis=redis,
             temporal=temporal,
             keyring=keyring,
-            verifier=TokenVerifier(keyring),
+            verifier=TokenVerifier(keyring, gate.revocations.__contains__),
+            gate=gate,
             starter=starter,
             finished_jobs=FinishedJobs(),
             folder=CapsulesFolder(settings.capsules_dir),

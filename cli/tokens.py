@@ -20,6 +20,7 @@ from somagent.domain.names import checked_tenant_id, checked_user_id
 from somagent.services.tokens import OPERATOR_TTL_SECONDS, mint
 
 _SYSTEM_URL = "SOMAGENT_POSTGRES_SYSTEM_URL"
+_KEYS_DIR = "SOMAGENT_KEYS_DIR"
 _BOTH = "SELECT true FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2"
 _YEAR = 365 * 86_400
 
@@ -54,8 +55,14 @@ def issue(
         return 2
     layout = Layout.of(data_dir or default_data_dir())
     asyncio.run(_ensure(_system_url(layout), tenant, user))
-    say(mint(KeyRing(layout.keys), tenant, user, capabilities, ttl=ttl))
+    say(mint(KeyRing(_keys(layout)), tenant, user, capabilities, ttl=ttl))
     return 0
+
+
+def _keys(layout: Layout) -> Path:
+    """Where the deployment's keys lie: the environment's folder, else the data dir's."""
+    given = os.environ.get(_KEYS_DIR)
+    return Path(given) if given else layout.keys
 
 
 def _system_url(layout: Layout) -> str:

@@ -50,6 +50,41 @@ class Code(StrEnum):
     TOKEN_REVOKED = "token_revoked"
     CAPABILITY_MISSING = "capability_missing"
     TENANT_MISMATCH = "tenant_mismatch"
+    # identity
+    CREDENTIALS_INVALID = "credentials_invalid"
+    MFA_REQUIRED = "mfa_required"
+    MFA_INVALID = "mfa_invalid"
+    MFA_NOT_ENROLLED = "mfa_not_enrolled"
+    MFA_ALREADY_ENROLLED = "mfa_already_enrolled"
+    ACCOUNT_LOCKED = "account_locked"
+    USER_EXISTS = "user_exists"
+    USER_DISABLED = "user_disabled"
+    LAST_ADMINISTRATOR = "last_administrator"
+    CAPABILITY_NOT_OWNED = "capability_not_owned"
+    TRAINING_LOCKED = "training_locked"
+    TRAINING_NOT_ACTIVE = "training_not_active"
+    LOGIN_NOT_CONFIGURED = "login_not_configured"
+    LOGIN_FAILED = "login_failed"
+    # the gate
+    KILL_SWITCH_ACTIVE = "kill_switch_active"
+    KILL_SWITCH_NOT_ENGAGED = "kill_switch_not_engaged"
+    RESIDENCY_REFUSED = "residency_refused"
+    MODERATION_REFUSED = "moderation_refused"
+    MODERATION_LOCKED = "moderation_locked"
+    MODERATION_UNAVAILABLE = "moderation_unavailable"
+    MODERATION_NOT_LOCKED = "moderation_not_locked"
+    CONSTITUTION_UNVERIFIABLE = "constitution_unverifiable"
+    CONSTITUTION_INVALID = "constitution_invalid"
+    CONSTITUTION_VERSION_NOT_RISING = "constitution_version_not_rising"
+    PROPOSAL_DECIDED = "proposal_decided"
+    PROPOSAL_NOT_READY = "proposal_not_ready"
+    RULE_EXISTS = "rule_exists"
+    PROFILE_EXISTS = "profile_exists"
+    PROFILE_IN_USE = "profile_in_use"
+    TENANT_EXISTS = "tenant_exists"
+    SESSION_ENDED = "session_ended"
+    SESSION_BUSY = "session_busy"
+    AUDIT_BROKEN = "audit_broken"
     # capsules
     CAPSULE_INVALID = "capsule_invalid"
     CAPSULE_NOT_FOUND = "capsule_not_found"
@@ -153,11 +188,14 @@ _CATEGORIES: dict[Category, tuple[Code, ...]] = {
         Code.TEMPLATE_INVALID, Code.FILE_NOT_FOUND, Code.FILE_NOT_TEXT, Code.QUERY_FAILED, Code.CONNECTION_UNKNOWN,
         Code.UNKNOWN_ROLE, Code.PROMPT_TOO_LONG, Code.EMBEDDING_DIMENSION_MISMATCH, Code.SIGNING_KEY_UNKNOWN,
         Code.COMMAND_NOT_FOUND, Code.CHANNEL_UNKNOWN, Code.BUDGET_TOO_LOW, Code.ADAPTER_NOT_CONFIGURED,
+        Code.CONSTITUTION_INVALID, Code.LOGIN_NOT_CONFIGURED,
     ),
-    _C.UNAUTHENTICATED: (Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.TOKEN_REVOKED),
+    _C.UNAUTHENTICATED: (Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.TOKEN_REVOKED,
+        Code.CREDENTIALS_INVALID, Code.MFA_REQUIRED, Code.MFA_INVALID, Code.USER_DISABLED, Code.LOGIN_FAILED,),
     _C.FORBIDDEN: (
         Code.CAPABILITY_MISSING, Code.TENANT_MISMATCH, Code.SELF_REVIEW_FORBIDDEN, Code.NOT_THE_SUBMITTER,
-        Code.SELF_APPROVAL_FORBIDDEN,
+        Code.SELF_APPROVAL_FORBIDDEN, Code.CAPABILITY_NOT_OWNED, Code.RESIDENCY_REFUSED, Code.MODERATION_REFUSED,
+        Code.MODERATION_LOCKED,
     ),
     _C.NOT_FOUND: (Code.NOT_FOUND, Code.CAPSULE_NOT_FOUND, Code.CAPSULE_NOT_APPROVED, Code.MEMORY_NOT_FOUND),
     _C.CONFLICT: (
@@ -167,6 +205,10 @@ _CATEGORIES: dict[Category, tuple[Code, ...]] = {
         Code.JOB_NOT_ACTIVE, Code.JOB_NOT_RETRYABLE, Code.JOB_NOT_PAUSED, Code.JOB_FENCED,
         Code.APPROVAL_DIGEST_MISMATCH, Code.APPROVAL_DECIDED, Code.NAMESPACE_CONFLICT,
         Code.TENANT_SCOPE_MISMATCH, Code.TOOL_NOT_ALLOWED, Code.BUDGET_ABOVE_LIMIT, Code.PORT_TAKEN,
+        Code.MFA_NOT_ENROLLED, Code.MFA_ALREADY_ENROLLED, Code.USER_EXISTS, Code.LAST_ADMINISTRATOR,
+        Code.TRAINING_LOCKED, Code.TRAINING_NOT_ACTIVE, Code.KILL_SWITCH_NOT_ENGAGED, Code.MODERATION_NOT_LOCKED,
+        Code.CONSTITUTION_VERSION_NOT_RISING, Code.PROPOSAL_DECIDED, Code.PROPOSAL_NOT_READY, Code.RULE_EXISTS,
+        Code.PROFILE_EXISTS, Code.PROFILE_IN_USE, Code.TENANT_EXISTS, Code.SESSION_ENDED, Code.SESSION_BUSY,
     ),
     _C.TOO_LARGE: (
         Code.BODY_TOO_LARGE, Code.PAYLOAD_TOO_LARGE, Code.FILE_TOO_LARGE, Code.RESPONSE_TOO_LARGE,
@@ -176,18 +218,19 @@ _CATEGORIES: dict[Category, tuple[Code, ...]] = {
         Code.PATH_OUTSIDE_WORKSPACE, Code.EGRESS_REFUSED, Code.QUERY_NOT_READ_ONLY, Code.POLICY_REFUSED,
         Code.APPROVAL_REJECTED, Code.CANCELLED, Code.METHOD_NOT_ALLOWED, Code.SANDBOX_UNAVAILABLE,
     ),
-    _C.LIMITED: (Code.RATE_LIMITED,),
+    _C.LIMITED: (Code.RATE_LIMITED, Code.ACCOUNT_LOCKED),
     _C.EXHAUSTED: (Code.BUDGET_EXHAUSTED,),
     _C.UNAVAILABLE: (
         Code.DECISION_PENDING, Code.TEMPORAL_UNAVAILABLE, Code.DATABASE_UNAVAILABLE, Code.REDIS_UNAVAILABLE,
         Code.SLM_UNAVAILABLE, Code.DISK_FULL, Code.PART_MISSING, Code.PART_FAILED, Code.STACK_NOT_RUNNING,
+        Code.KILL_SWITCH_ACTIVE, Code.MODERATION_UNAVAILABLE, Code.CONSTITUTION_UNVERIFIABLE,
     ),
     _C.EXTERNAL: (
         Code.HTTP_FAILED, Code.GIT_FAILED, Code.SHELL_FAILED, Code.SLM_FAILED, Code.SLM_INVALID_OUTPUT,
         Code.NOTIFICATION_FAILED, Code.CHILD_FAILED,
     ),
     _C.TIMEOUT: (Code.TIMED_OUT, Code.STEP_TIMED_OUT, Code.SLM_TIMED_OUT),
-    _C.INTERNAL: (Code.INTERNAL_ERROR,),
+    _C.INTERNAL: (Code.INTERNAL_ERROR, Code.AUDIT_BROKEN),
 }  # fmt: skip
 
 CATEGORY_OF: dict[Code, Category] = {code: category for category, codes in _CATEGORIES.items() for code in codes}

@@ -13,13 +13,14 @@ from somagent.adapters.slm.port import Provider
 from somagent.domain.actions import remote
 from somagent.domain.errors import Code, SomaError
 from somagent.services.budget_variance import analyse_budget
+from somagent.services.gate.gate import Gate
 from somagent.services.jobs.effects import Act, RecordedEffect
 from somagent.services.memory import Author, MemoryService
 from somagent.services.notifications import Channels, notify
 from somagent.services.policy_evaluation import evaluate
 
 
-def recorded_effects(settings: Settings, embedding: Provider) -> Mapping[str, RecordedEffect]:
+def recorded_effects(settings: Settings, embedding: Provider, gate: Gate) -> Mapping[str, RecordedEffect]:
     """The recorded effect of each in-house adapter.
 
     Args:
@@ -31,7 +32,7 @@ def recorded_effects(settings: Settings, embedding: Provider) -> Mapping[str, Re
     return {
         "memory": MemoryEffects(MemoryService(embedding)),
         "notifications": NotificationEffects(Channels.from_settings(settings)),
-        "policy": PolicyEffects(),
+        "policy": PolicyEffects(gate),
         "analytics": AnalyticsEffects(),
     }
 
@@ -85,13 +86,16 @@ class NotificationEffects:
 class PolicyEffects:
     """``policy.evaluate``: a job asks for its own tenant only."""
 
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
     async def execute(self, connection: asyncpg.Connection, act: Act) -> BaseModel:
         """Judge; a repeat of the step gives the same decision id."""
         if not isinstance(act.params, remote.PolicyEvaluateParams):
             raise _not_ours(act)
         if act.params.tenant not in (None, act.job.tenant_id):
             raise SomaError(Code.TENANT_MISMATCH, "A job can ask policy for its own tenant only; leave `tenant` out.")
-        return evaluate(act.params, act.context.effect_key)
+        return evaluate(act.params, act.context.effect_key, self._gate.law(act.job.tenant_id))
 
 
 class AnalyticsEffects:

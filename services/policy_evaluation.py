@@ -11,12 +11,10 @@ from somagent.domain.actions import ACTIONS
 from somagent.domain.actions.remote import PolicyEvaluateOutput, PolicyEvaluateParams
 from somagent.domain.errors import Code, Fault, SomaError
 from somagent.domain.model import Model
-from somagent.domain.policy.constitution import DEFAULT, Constitution
-from somagent.domain.policy.scoring import DEFAULT_RISK, Amount, MatchedRule, Share, Signals, Verdict, judge
+from somagent.domain.policy.law import Law
+from somagent.domain.policy.scoring import DEFAULT_RISK, Amount, Share, Signals, Verdict
 
 _SPACE: Final = UUID("7d1f3a68-5a0e-5f8e-b0e6-51b8b8f5d0c3")
-RULES: Final[tuple[MatchedRule, ...]] = ()
-"""Rules that lower a prompt's cleanliness: a tenant has none until its people write some."""
 
 
 class EvaluationMetadata(Model):
@@ -34,9 +32,7 @@ class EvaluationMetadata(Model):
     requires_human: bool = False
 
 
-def evaluate(
-    params: PolicyEvaluateParams, decision_key: str, constitution: Constitution = DEFAULT
-) -> PolicyEvaluateOutput:
+def evaluate(params: PolicyEvaluateParams, decision_key: str, law: Law) -> PolicyEvaluateOutput:
     """Judge.
 
     Args:
@@ -47,14 +43,14 @@ def evaluate(
     """
     metadata = _metadata(params)
     signals = Signals(
-        matched=RULES,
+        matched=law.rules.matched(params.prompt),
         confidence=metadata.confidence,
         risk=_manifest_risk(metadata.action) if metadata.risk is None else metadata.risk,
         budget_required=metadata.budget_required,
         budget_remaining=metadata.budget_remaining,
         requires_human=metadata.requires_human,
     )
-    return _output(judge(signals, constitution), str(uuid5(_SPACE, decision_key)))
+    return _output(law.judge(signals), str(uuid5(_SPACE, decision_key)))
 
 
 def _metadata(params: PolicyEvaluateParams) -> EvaluationMetadata:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from temporalio.client import Client
 
 from somagent.adapters.capsules_folder import CapsulesFolder
+from somagent.adapters.keys import KeyRing
 from somagent.adapters.postgres.database import Database
 from somagent.adapters.queue.port import Queue
 from somagent.adapters.queue.redis_streams import RedisStreams
@@ -18,6 +19,7 @@ from somagent.adapters.settings import Settings
 from somagent.adapters.slm.registry import Providers, providers_from
 from somagent.adapters.temporal.client import connect
 from somagent.adapters.tools.registry import ToolRegistry
+from somagent.services.gate.gate import Gate, open_gate
 from somagent.services.in_house import recorded_effects
 from somagent.services.jobs.children import ChildJobs
 from somagent.services.jobs.effects import Effects
@@ -45,6 +47,8 @@ class Parts:
     children: ChildJobs
     models: ModelSteps
     wakeups: Wakeups
+    keyring: KeyRing
+    gate: Gate
     sdk_metrics: str
 
 
@@ -71,9 +75,11 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(providers.close)
         tools = ToolRegistry(settings)
         stack.push_async_callback(tools.close)
+        keyring = KeyRing(settings.keys)
+        gate = await stack.enter_async_context(open_gate(settings, system_db, keyring))
         port = _free_port()
         wakeups = Wakeups(redis)
-        effects = Effects(tools, recorded_effects(settings, providers.embedding))
+        effects = Effects(tools, recorded_effects(settings, providers.embedding, gate))
         yield Parts(
             settings=settings,
             app_db=app_db,
@@ -83,10 +89,12 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             client=await connect(settings, metrics_port=port),
             folder=CapsulesFolder(settings.capsules_dir),
             providers=providers,
-            runner=StepRunner(app_db, effects, Places(settings), RateLimits(settings), wakeups),
-            children=ChildJobs(app_db, wakeups),
-            models=ModelSteps(app_db, queue, MemoryService(providers.embedding), wakeups),
+            runner=StepRunner(app_db, effects, Places(settings), RateLimits(settings), wakeups, gate),
+            children=ChildJobs(app_db, wakeups, gate),
+            models=ModelSteps(app_db, queue, MemoryService(providers.embedding), wakeups, gate),
             wakeups=wakeups,
+            keyring=keyring,
+            gate=gate,
             sdk_metrics=f"http://127.0.0.1:{port}/metrics",
         )
 

@@ -95,7 +95,8 @@ def _deployment(build_id: str) -> WorkerDeploymentConfig | None:
 
 
 def _job_work(parts: Parts) -> list[Callable[..., Any]]:
-    work = JobWork(parts.app_db, parts.runner, parts.children, Channels.from_settings(parts.settings), parts.wakeups)
+    channels = Channels.from_settings(parts.settings)
+    work = JobWork(parts.app_db, parts.runner, parts.children, channels, parts.wakeups, parts.gate)
     return [
         work.run_segment,
         work.open_approval,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import Index, LargeBinary, text
+from sqlalchemy import ARRAY, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from somagent.adapters.postgres.base import Base, EmptyObject, Json, No, Now, UuidKey, Zero
@@ -24,10 +24,30 @@ class Tenant(Base):
 
 class User(Base):
     __tablename__ = "users"
+    __table_args__ = (
+        Index("uq_users_oidc", "tenant_id", "oidc_issuer", "oidc_subject", unique=True,
+              postgresql_where=text("oidc_subject IS NOT NULL")),
+    )  # fmt: skip
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
+    display_name: Mapped[str] = mapped_column(server_default=text("''"))
+    email: Mapped[str | None]
+    capabilities: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    """What tokens issued against the user's own credentials may hold at most."""
+    password_hash: Mapped[str | None]
+    oidc_issuer: Mapped[str | None]
+    oidc_subject: Mapped[str | None]
+    mfa_secret: Mapped[str | None]
+    """Encrypted with a key of the deployment; in force once ``mfa_confirmed_at`` is set."""
+    mfa_confirmed_at: Mapped[datetime | None]
+    mfa_last_counter: Mapped[int | None]
+    """The time step of the last code that was taken: none is taken twice."""
+    failed_logins: Mapped[Zero]
+    locked_until: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
     created_at: Mapped[Now]
+    updated_at: Mapped[Now]
 
 
 class IdempotencyKey(Base):

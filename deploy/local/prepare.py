@@ -18,13 +18,13 @@ import asyncpg
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from somagent.adapters.keys import ensure_keys
 from somagent.adapters.postgres.migrate import migrate
 from somagent.adapters.settings import Settings, load_settings
 from somagent.adapters.temporal.retention import ensure_retention
 from somagent.adapters.temporal.search_attributes import ensure_search_attributes
 from somagent.deploy.local.postgres import DATABASE, OWNER
 from somagent.domain.errors import Code, SomaError
+from somagent.services.constitution.founding import found_deployment
 
 _PATIENCE_SECONDS = 10.0
 _STILL_STARTING = (OSError, asyncpg.CannotConnectNowError)
@@ -55,7 +55,7 @@ def prepare(settings: Settings) -> None:
         _password_of(settings.postgres_app_url.get_secret_value()),
         _password_of(settings.postgres_system_url.get_secret_value()),
     )
-    ensure_keys(settings.keys)
+    asyncio.run(found_deployment(owner_url, settings.keys))
     asyncio.run(_prepare_temporal(settings))
 
 

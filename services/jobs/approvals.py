@@ -17,7 +17,7 @@ from somagent.domain.actions import Weight, action
 from somagent.domain.capsules.definition import CapsuleDefinition, Step
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import ApprovalDecision, ApprovalStanding, Failure
-from somagent.domain.policy.constitution import DEFAULT_HASH
+from somagent.domain.policy.law import Law
 from somagent.services.jobs.preparation import approval_digest
 from somagent.services.jobs.store import JobState, Settled, encode, settle
 
@@ -38,7 +38,7 @@ class Question:
     what: dict[str, JsonValue]
 
 
-def question_for(step: Step, arguments: JsonValue, definition: CapsuleDefinition) -> Question:
+def question_for(step: Step, arguments: JsonValue, definition: CapsuleDefinition, law: Law) -> Question:
     """The question of a step: its own where it asks one, else leave for its effect."""
     asks = action(step.action).weight is Weight.WAIT
     if asks and isinstance(arguments, dict):
@@ -50,9 +50,9 @@ def question_for(step: Step, arguments: JsonValue, definition: CapsuleDefinition
         "action": step.action,
         "arguments": arguments,
         "capsule": f"{definition.id}@{definition.version}",
-        "constitution_hash": DEFAULT_HASH,
+        "constitution_hash": law.constitution.content_hash,
     }
-    return Question(text, quorum, approval_digest(step, arguments, definition), what)
+    return Question(text, quorum, approval_digest(step, arguments, definition, law.constitution), what)
 
 
 async def open_question(connection: TenantConnection, job: JobState, step: Step, question: Question) -> tuple[str, str]:
@@ -74,14 +74,19 @@ async def open_question(connection: TenantConnection, job: JobState, step: Step,
 
 
 async def require_approval(
-    connection: asyncpg.Connection, job: JobState, step: Step, arguments: JsonValue, definition: CapsuleDefinition
+    connection: asyncpg.Connection,
+    job: JobState,
+    step: Step,
+    arguments: JsonValue,
+    definition: CapsuleDefinition,
+    law: Law,
 ) -> None:
     """Look once more, right before the effect, that people approved exactly this.
 
     Raises:
         SomaError: ``approval_digest_mismatch``, when arguments, capsule or constitution have changed since.
     """
-    digest = approval_digest(step, arguments, definition)
+    digest = approval_digest(step, arguments, definition, law.constitution)
     approved = await connection.fetchval(
         "SELECT 1 FROM approvals WHERE job_id = $1 AND step_id = $2 AND digest = $3 AND status = 'approved'",
         UUID(job.job_id),

@@ -11,6 +11,7 @@ from somagent.domain.actions import Weight, action
 from somagent.domain.actions.remote import RequestApprovalParams
 from somagent.domain.errors import SomaError
 from somagent.domain.messages.jobs import ApprovalOpened, ApprovalRequest, WorkArgument
+from somagent.services.gate.gate import Gate
 from somagent.services.jobs.approvals import Question, open_question, question_for
 from somagent.services.jobs.preparation import is_skipped, prepare
 from somagent.services.jobs.store import Settled, mark, settle
@@ -19,7 +20,7 @@ from somagent.services.notifications import Channels, notify
 
 
 async def ask(
-    connection: TenantConnection, request: ApprovalRequest, run_id: str | None, channels: Channels
+    connection: TenantConnection, request: ApprovalRequest, run_id: str | None, channels: Channels, gate: Gate
 ) -> ApprovalOpened:
     """Open the approval of a step, once, in the caller's transaction; the job waits from now on.
 
@@ -28,7 +29,7 @@ async def ask(
     argument = WorkArgument(
         job_id=request.job_id, tenant_id=request.tenant_id, epoch=request.epoch, steps=(request.step_id,)
     )
-    work, result = await take_up(connection, argument, run_id)
+    work, result = await take_up(connection, argument, run_id, gate)
     if work is None:
         return ApprovalOpened(approval_id="", status="", outcome=result.outcome, failure=result.failure)
     if request.step_id in work.job.settled:
@@ -48,11 +49,11 @@ async def _ask(connection: TenantConnection, work: Work, step_id: str, channels:
             row = Settled(step_id, step.action, "skipped", 1, None, started_at=datetime.now(UTC))
             await settle(connection, job.job_id, job.epoch, row)
         return ApprovalOpened(approval_id="", status="approved")
-    prepared = prepare(step, job)
+    prepared = prepare(step, job, work.law)
     if isinstance(prepared.params, RequestApprovalParams):
         channels.check(prepared.params.channel)
     arguments = prepared.params.model_dump(mode="json", by_alias=True) if only_asks else prepared.arguments
-    question = question_for(step, arguments, work.definition)
+    question = question_for(step, arguments, work.definition, work.law)
     approval_id, status = await open_question(connection, job, step, question)
     if status == "pending":
         await mark(connection, job.job_id, job.epoch, step_id, step.action, "waiting", job.attempt(step_id) - 1)

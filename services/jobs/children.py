@@ -19,6 +19,7 @@ from somagent.domain.messages.jobs import (
     WorkOutcome,
     WorkResult,
 )
+from somagent.services.gate.gate import Gate
 from somagent.services.jobs.approvals import require_approval
 from somagent.services.jobs.control import reopen
 from somagent.services.jobs.ordering import argument_again
@@ -38,9 +39,10 @@ SELECT status, outputs::text AS outputs, error->>'code' AS code, error->>'detail
 class ChildJobs:
     """Opens and closes the children of ``capsule.run`` steps."""
 
-    def __init__(self, database: Database, wakeups: Wakeups) -> None:
+    def __init__(self, database: Database, wakeups: Wakeups, gate: Gate) -> None:
         self._database = database
         self._wakeups = wakeups
+        self._gate = gate
 
     async def open(self, request: ChildRequest, run_id: str | None) -> ChildOpened:
         """Make the child's job, or find the one that was made; one that had failed is opened again."""
@@ -48,7 +50,7 @@ class ChildJobs:
             job_id=request.job_id, tenant_id=request.tenant_id, epoch=request.epoch, steps=(request.step_id,)
         )
         async with self._database.connection(request.tenant_id) as connection, connection.transaction():
-            work, result = await take_up(connection, argument, run_id)
+            work, result = await take_up(connection, argument, run_id, self._gate)
             if work is None:
                 return ChildOpened(outcome=result.outcome, failure=result.failure, settled=result.concluded)
             if request.step_id in work.job.settled:
@@ -67,9 +69,9 @@ class ChildJobs:
             row = Settled(step_id, step.action, "skipped", job.attempt(step_id), None, started_at=datetime.now(UTC))
             await settle(connection, job.job_id, job.epoch, row)
             return ChildOpened(settled=True)
-        prepared = prepare(step, job)
+        prepared = prepare(step, job, work.law)
         if step.requires_approval:
-            await require_approval(connection, job, step, prepared.arguments, work.definition)
+            await require_approval(connection, job, step, prepared.arguments, work.definition, work.law)
         params = prepared.params
         assert isinstance(params, CapsuleRunParams)  # noqa: S101 - only capsule.run opens children
         if job.depth + 1 > MAX_DEPTH:
@@ -109,7 +111,7 @@ class ChildJobs:
             concludes=closed.concludes,
         )
         async with self._database.connection(closed.tenant_id) as connection, connection.transaction():
-            work, result = await take_up(connection, argument, run_id=None)
+            work, result = await take_up(connection, argument, None, self._gate)
             if work is None:
                 return result
             if closed.step_id in work.job.settled:

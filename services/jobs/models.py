@@ -21,6 +21,7 @@ from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import Failure, WorkArgument, WorkOutcome, WorkResult
 from somagent.domain.slm.messages import REQUESTS, SlmRequest, SlmResponse
 from somagent.services.budgets import release, reserve
+from somagent.services.gate.gate import Gate
 from somagent.services.jobs.approvals import require_approval
 from somagent.services.jobs.model_requests import Waiter, build_request, waiting_work, worst_case_tokens
 from somagent.services.jobs.outcome import concluding_outputs, ended
@@ -51,11 +52,12 @@ class Waiting:
 class ModelSteps:
     """Asks models for steps, and settles the steps from their answers."""
 
-    def __init__(self, database: Database, queue: Queue, memory: MemoryService, wakeups: Wakeups) -> None:
+    def __init__(self, database: Database, queue: Queue, memory: MemoryService, wakeups: Wakeups, gate: Gate) -> None:
         self._database = database
         self._queue = queue
         self._memory = memory
         self._wakeups = wakeups
+        self._gate = gate
 
     async def request(self, argument: WorkArgument, waiter: Waiter) -> WorkResult | Waiting:
         """Queue the step's request, unless its answer is there already.
@@ -64,7 +66,7 @@ class ModelSteps:
             SomaError: the queue is away; nothing is lost by asking again.
         """
         async with self._database.connection(argument.tenant_id) as connection:
-            work, result = await take_up(connection, argument, waiter.run_id)
+            work, result = await take_up(connection, argument, waiter.run_id, self._gate)
             if work is None:
                 return result
             step_id = argument.steps[0]
@@ -90,11 +92,11 @@ class ModelSteps:
             if await settle(connection, job.job_id, job.epoch, row) is None:
                 return await ended(connection, job.job_id)
             return WorkResult(settled=(step.id,))
-        prepared = prepare(step, job)
+        prepared = prepare(step, job, work.law)
         known = await self._known(connection, work) if isinstance(prepared.params, SlmCompleteParams) else ()
         tokens = worst_case_tokens(prepared.params, work.definition, known)
         if step.requires_approval:
-            await require_approval(connection, job, step, prepared.arguments, work.definition)
+            await require_approval(connection, job, step, prepared.arguments, work.definition, work.law)
         request = build_request(argument, work, prepared.params, waiter, known)
         async with connection.transaction():
             # A repeat after a crash must not reserve twice.
@@ -158,7 +160,7 @@ class ModelSteps:
     async def _settle_step(
         self, connection: TenantConnection, argument: WorkArgument, response: SlmResponse
     ) -> WorkResult:
-        work, result = await take_up(connection, argument, run_id=None)
+        work, result = await take_up(connection, argument, None, self._gate)
         if work is None:
             return result
         step_id = argument.steps[0]

@@ -15,8 +15,9 @@ from somagent.domain.capsules.definition import CapsuleDefinition, Step
 from somagent.domain.capsules.needs import referenced_steps
 from somagent.domain.capsules.stepparams import resolve_params
 from somagent.domain.errors import Code, Fault, SomaError
-from somagent.domain.policy.constitution import DEFAULT, Constitution
-from somagent.domain.policy.scoring import Signals, Verdict, judge
+from somagent.domain.policy.constitution import Constitution
+from somagent.domain.policy.law import Law
+from somagent.domain.policy.scoring import Signals, Verdict
 from somagent.services.jobs.store import JobState
 
 
@@ -49,7 +50,7 @@ async def is_skipped(step: Step, job: JobState) -> bool:
     return not await asyncio.to_thread(evaluate, step.when, job.inputs, job.outputs, job.skipped)
 
 
-def prepare(step: Step, job: JobState, *, tokens_required: int = 0, constitution: Constitution = DEFAULT) -> Prepared:
+def prepare(step: Step, job: JobState, law: Law, *, tokens_required: int = 0) -> Prepared:
     """Resolve the step's parameters and ask for the verdict.
 
     Raises:
@@ -61,7 +62,7 @@ def prepare(step: Step, job: JobState, *, tokens_required: int = 0, constitution
         params = spec.params.model_validate(arguments)
     except ValidationError as error:
         raise invalid_params(step.id, error) from error
-    verdict = _verdict(spec, job, tokens_required, constitution) if spec.effect else None
+    verdict = _verdict(spec, job, tokens_required, law) if spec.effect else None
     if verdict is not None and not verdict.allowed:
         raise SomaError(
             Code.POLICY_REFUSED,
@@ -76,9 +77,7 @@ def resolve_arguments(step: Step, job: JobState) -> JsonValue:
     return resolve_params(step.action, step.params, job.inputs, job.outputs, job.skipped)
 
 
-def approval_digest(
-    step: Step, arguments: JsonValue, definition: CapsuleDefinition, constitution: Constitution = DEFAULT
-) -> str:
+def approval_digest(step: Step, arguments: JsonValue, definition: CapsuleDefinition, constitution: Constitution) -> str:
     """SHA-256 over what will run: action, arguments, capsule and constitution. Any change of them changes it."""
     return sha256_hex(
         {
@@ -101,7 +100,7 @@ def invalid_params(step_id: str, error: ValidationError) -> SomaError:
     return SomaError(Code.PARAMS_INVALID, f"The parameters of step `{step_id}` do not fit: {words}.", errors=faults)
 
 
-def _verdict(spec: ActionSpec, job: JobState, tokens_required: int, constitution: Constitution) -> Verdict:
+def _verdict(spec: ActionSpec, job: JobState, tokens_required: int, law: Law) -> Verdict:
     remaining = max(0, job.budget_tokens - job.committed_tokens)
     signals = Signals(
         risk=spec.risk,
@@ -109,6 +108,6 @@ def _verdict(spec: ActionSpec, job: JobState, tokens_required: int, constitution
         budget_remaining=float(remaining) if tokens_required else None,
     )
     with policy_evaluation_latency_seconds.time():
-        verdict = judge(signals, constitution)
+        verdict = law.judge(signals)
     policy_evaluations_total.labels("allow" if verdict.allowed else "refuse", verdict.severity).inc()
     return verdict

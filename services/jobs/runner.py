@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from somagent.adapters.postgres.database import Database, TenantConnection
 from somagent.domain.errors import SomaError
 from somagent.domain.messages.jobs import WorkArgument, WorkOutcome, WorkResult
+from somagent.services.gate.gate import Gate
 from somagent.services.jobs.approvals import require_approval
 from somagent.services.jobs.artifacts import save_output
 from somagent.services.jobs.effects import Act, Effects
@@ -38,19 +39,26 @@ class StepRunner:
     """Runs steps against the world and records them."""
 
     def __init__(
-        self, database: Database, effects: Effects, places: Places, rate_limits: RateLimits, wakeups: Wakeups
+        self,
+        database: Database,
+        effects: Effects,
+        places: Places,
+        rate_limits: RateLimits,
+        wakeups: Wakeups,
+        gate: Gate,
     ) -> None:
         self._database = database
         self._effects = effects
         self._places = places
         self._rate_limits = rate_limits
         self._wakeups = wakeups
+        self._gate = gate
 
     async def run_segment(self, argument: WorkArgument, run_id: str | None, heartbeat: Heartbeat) -> WorkResult:
         """Run light steps in order, each with its checkpoint; stop between two when people want it stopped."""
         try:
             async with self._database.connection(argument.tenant_id) as connection:
-                work, result = await take_up(connection, argument, run_id)
+                work, result = await take_up(connection, argument, run_id, self._gate)
                 if work is None:
                     return result
                 return await self._segment(connection, argument, work, heartbeat)
@@ -91,9 +99,9 @@ class StepRunner:
         if await is_skipped(step, job):
             row = Settled(step_id, step.action, "skipped", job.attempt(step_id), None, started_at=started_at)
             return await self._settle(connection, work, row, following, concludes=concludes)
-        prepared = prepare(step, job)
+        prepared = prepare(step, job, work.law)
         if step.requires_approval:
-            await require_approval(connection, job, step, prepared.arguments, work.definition)
+            await require_approval(connection, job, step, prepared.arguments, work.definition, work.law)
         context = self._places.context(job, step_id, work.planned[step_id].timeout_seconds)
         act = Act(prepared.spec, prepared.params, job, step_id, context, prepared.verdict_json)
 
@@ -124,7 +132,7 @@ class StepRunner:
         """Run one heavy step: shown as running, done outside any transaction, then recorded."""
         step_id = argument.steps[0]
         async with self._database.connection(argument.tenant_id) as connection:
-            work, result = await take_up(connection, argument, run_id)
+            work, result = await take_up(connection, argument, run_id, self._gate)
             if work is None:
                 return result
             if step_id in work.job.settled:
@@ -149,9 +157,9 @@ class StepRunner:
                 row = Settled(step_id, step.action, "skipped", attempt, None, started_at=datetime.now(UTC))
                 await self._settle(connection, work, row, None, concludes=False)
                 return None, WorkResult(settled=(step_id,))
-            prepared = prepare(step, job)
+            prepared = prepare(step, job, work.law)
             if step.requires_approval:
-                await require_approval(connection, job, step, prepared.arguments, work.definition)
+                await require_approval(connection, job, step, prepared.arguments, work.definition, work.law)
             await self._rate_limits.check(prepared.spec, job.tenant_id)
         except Overtaken:
             return None, await ended(connection, job.job_id)

@@ -12,6 +12,8 @@ from somagent.domain.capsules.definition import CapsuleDefinition, Step
 from somagent.domain.capsules.plan import PlannedStep
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import Failure, WorkArgument, WorkOutcome, WorkResult
+from somagent.domain.policy.law import Law
+from somagent.services.gate.gate import Gate
 from somagent.services.installed import FrozenCapsule, frozen_capsule
 from somagent.services.jobs.outcome import back_off, ended
 from somagent.services.jobs.store import JobState, begin, mark
@@ -25,10 +27,20 @@ class Work:
     definition: CapsuleDefinition
     steps: Mapping[str, Step]
     planned: Mapping[str, PlannedStep]
+    gate: Gate
+
+    @property
+    def law(self) -> Law:
+        """What the job's acts are judged by at this moment.
+
+        Raises:
+            SomaError: ``constitution_unverifiable``, ``database_unavailable``.
+        """
+        return self.gate.law(self.job.tenant_id)
 
 
 async def take_up(
-    connection: TenantConnection, argument: WorkArgument, run_id: str | None
+    connection: TenantConnection, argument: WorkArgument, run_id: str | None, gate: Gate
 ) -> tuple[Work | None, WorkResult]:
     """Begin work on a job; without work, the result says why there is none."""
     first = argument.steps[0] if argument.steps else None
@@ -39,15 +51,16 @@ async def take_up(
     if frozen is None:
         failure = Failure(code=Code.CAPSULE_NOT_INSTALLED, detail="The capsule's installation is gone.")
         return None, WorkResult(outcome=WorkOutcome.FAILED, failure=failure)
-    return _work(job, frozen), WorkResult()
+    return _work(job, frozen, gate), WorkResult()
 
 
-def _work(job: JobState, frozen: FrozenCapsule) -> Work:
+def _work(job: JobState, frozen: FrozenCapsule, gate: Gate) -> Work:
     return Work(
         job,
         frozen.definition,
         {step.id: step for step in frozen.definition.steps},
         {step.id: step for step in frozen.plan.steps},
+        gate,
     )
 
 

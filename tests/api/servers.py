@@ -19,6 +19,7 @@ from somagent.adapters.keys import KeyRing
 from somagent.adapters.postgres.migrate import migrate
 from somagent.adapters.postgres.urls import with_login
 from somagent.deploy.local.ports import free_port
+from somagent.services.constitution.founding import found_deployment
 from somagent.services.tokens import mint
 from somagent.tests.slm.redis_server import RedisServer
 
@@ -35,7 +36,9 @@ class PostgresServer:
         self.owner_url = self._server.get_uri()
         self.app_url = with_login(self.owner_url, "soma_app", APP_PASSWORD)
         self.system_url = with_login(self.owner_url, "soma_system", SYSTEM_PASSWORD)
+        self.keys = Path(self._folder.name) / "keys"
         migrate(self.owner_url, APP_PASSWORD, SYSTEM_PASSWORD)
+        asyncio.run(found_deployment(self.owner_url, self.keys))
 
     def run(self, statement: str, *arguments: object, url: str | None = None) -> list[asyncpg.Record]:
         """One statement, as the owner unless another address is given."""
@@ -89,6 +92,7 @@ class ApiServer:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("SOMAGENT_")},
             "SOMAGENT_DATA_DIR": str(self.data_dir),
+            "SOMAGENT_KEYS_DIR": str(self.postgres.keys),
             "SOMAGENT_POSTGRES_APP_URL": self.postgres.app_url,
             "SOMAGENT_POSTGRES_SYSTEM_URL": self.postgres.system_url,
             "REDIS_URL": self.redis.url,
@@ -128,7 +132,7 @@ class ApiServer:
 
     def token(self, tenant: str = "acme", user: str = "ann", *capabilities: str) -> str:
         """A token signed with its own key; everything that ``*`` holds unless capabilities are named."""
-        return mint(KeyRing(self.data_dir / "keys"), tenant, user, capabilities or ["*"])
+        return mint(KeyRing(self.postgres.keys), tenant, user, capabilities or ["*"])
 
     def headers(self, tenant: str = "acme", user: str = "ann", *capabilities: str) -> dict[str, str]:
         """The header that carries such a token."""

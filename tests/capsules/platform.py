@@ -29,6 +29,7 @@ from somagent.adapters.temporal.search_attributes import ensure_search_attribute
 from somagent.api.app import create_app
 from somagent.deploy.local.parts import require_temporal
 from somagent.deploy.local.ports import HOST, free_port
+from somagent.services.constitution.founding import found_deployment
 from somagent.services.starter import WORKFLOW_QUEUE
 from somagent.services.tenants import ensure_tenant
 from somagent.services.tokens import mint
@@ -45,6 +46,7 @@ class Addresses:
     owner: str
     app: str
     system: str
+    keys: Path
 
 
 @contextmanager
@@ -54,8 +56,10 @@ def postgres(folder: Path) -> Iterator[Addresses]:
     try:
         owner = server.get_uri()
         migrate(owner, "app-word", "system-word")
+        keys = folder.parent / "keys"
+        asyncio.run(found_deployment(owner, keys))
         yield Addresses(
-            owner, with_login(owner, "soma_app", "app-word"), with_login(owner, "soma_system", "system-word")
+            owner, with_login(owner, "soma_app", "app-word"), with_login(owner, "soma_system", "system-word"), keys
         )
     finally:
         server.cleanup()
@@ -166,6 +170,7 @@ async def platform(
         {
             "SOMAGENT_DATA_DIR": folder,
             "SOMAGENT_CAPSULES_DIR": capsules,
+            "SOMAGENT_KEYS_DIR": addresses.keys,
             "SOMAGENT_POSTGRES_APP_URL": addresses.app,
             "SOMAGENT_POSTGRES_SYSTEM_URL": addresses.system,
             "TEMPORAL_ADDRESS": temporal_address,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -9,26 +10,30 @@ from uuid import uuid4
 import pytest
 from pydantic import BaseModel, JsonValue, SecretStr
 
-from somagent.adapters.postgres.database import TenantConnection
+from somagent.adapters.keys import KeyRing
+from somagent.adapters.postgres.database import Database, TenantConnection
 from somagent.adapters.settings import Settings
 from somagent.adapters.slm.builtin import BuiltinProvider
 from somagent.adapters.tools.port import ToolContext
 from somagent.domain.actions import ACTIONS, Weight, action
 from somagent.domain.errors import Code, SomaError
+from somagent.services.gate.gate import open_gate
 from somagent.services.in_house import recorded_effects
-from somagent.services.jobs.effects import Act
+from somagent.services.jobs.effects import Act, RecordedEffect
 from somagent.services.jobs.store import JobState
+from somagent.tests.api.servers import PostgresServer
 
 SETTINGS = Settings(webhooks=SecretStr('{"ops": "https://hooks.example.org/T0/secret"}'))
-EFFECTS = recorded_effects(SETTINGS, BuiltinProvider())
 JOB = str(uuid4())
 
 
 class Step:
     """A job's step, run as often as the test likes."""
 
-    def __init__(self, connection: TenantConnection, tenant: str, folder: Path) -> None:
-        self.connection, self.tenant, self.folder = connection, tenant, folder
+    def __init__(
+        self, connection: TenantConnection, tenant: str, folder: Path, effects: Mapping[str, RecordedEffect]
+    ) -> None:
+        self.connection, self.tenant, self.folder, self.effects = connection, tenant, folder, effects
 
     async def run(self, name: str, step_id: str = "step", **params: JsonValue) -> BaseModel:
         spec = action(name)
@@ -41,19 +46,29 @@ class Step:
         context = ToolContext(self.tenant, JOB, step_id, f"{JOB}:{step_id}", self.folder)
         act = Act(spec, spec.params.model_validate(params), job, step_id, context)
         async with self.connection.transaction():
-            output = await EFFECTS[spec.adapter].execute(self.connection, act)
+            output = await self.effects[spec.adapter].execute(self.connection, act)
         assert type(output) is spec.output
         return output
 
 
 @pytest.fixture
-def step(connection: TenantConnection, tenant: str, tmp_path: Path) -> Step:
-    return Step(connection, tenant, tmp_path)
+async def effects(memory_postgres: PostgresServer) -> AsyncIterator[Mapping[str, RecordedEffect]]:
+    system_db = await Database.open(memory_postgres.system_url, pool_size=2)
+    try:
+        async with open_gate(SETTINGS, system_db, KeyRing(memory_postgres.keys)) as gate:
+            yield recorded_effects(SETTINGS, BuiltinProvider(), gate)
+    finally:
+        await system_db.close()
 
 
-def test_every_light_action_of_these_adapters_is_there() -> None:
-    assert set(EFFECTS) == {"memory", "notifications", "policy", "analytics"}
-    light = {spec.name for spec in ACTIONS.values() if spec.adapter in EFFECTS and spec.weight is Weight.LIGHT}
+@pytest.fixture
+def step(connection: TenantConnection, tenant: str, tmp_path: Path, effects: Mapping[str, RecordedEffect]) -> Step:
+    return Step(connection, tenant, tmp_path, effects)
+
+
+def test_every_light_action_of_these_adapters_is_there(effects: Mapping[str, RecordedEffect]) -> None:
+    assert set(effects) == {"memory", "notifications", "policy", "analytics"}
+    light = {spec.name for spec in ACTIONS.values() if spec.adapter in effects and spec.weight is Weight.LIGHT}
     assert light == {
         "memory.remember", "memory.remember_all", "memory.recall", "memory.retrieve", "notifications.send",
         "policy.evaluate", "analytics.analyse_budget",

@@ -151,6 +151,7 @@ async def world(
         {
             "SOMAGENT_DATA_DIR": folder,
             "SOMAGENT_CAPSULES_DIR": shelf,
+            "SOMAGENT_KEYS_DIR": addresses.keys,
             "SOMAGENT_POSTGRES_APP_URL": addresses.app,
             "SOMAGENT_POSTGRES_SYSTEM_URL": addresses.system,
             "TEMPORAL_ADDRESS": temporal.service_client.config.target_host,

@@ -1,0 +1,7 @@
+"""Which models answer which roles."""
+
+from __future__ import annotations
+
+from somagent.api.deps import soma_router
+
+router = soma_router("settings")

@@ -1,0 +1,7 @@
+"""Tenants, their deployment mode and preferences."""
+
+from __future__ import annotations
+
+from somagent.api.deps import soma_router
+
+router = soma_router("settings")

@@ -1,0 +1,1 @@
+"""What a prompt may not ask for, as pure functions."""

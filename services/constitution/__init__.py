@@ -1,0 +1,1 @@
+"""Constitutions: proposals, votes, activation, rehearsal."""

@@ -1,0 +1,1 @@
+"""What governs every request, held in memory and never older than a moment."""

@@ -1,0 +1,95 @@
+"""The constitutions in force, each verified once. What cannot be verified governs nothing: it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+import orjson
+import structlog
+from pydantic import ValidationError
+
+from somagent.adapters.keys import KeyRing
+from somagent.domain.errors import Code, SomaError
+from somagent.domain.model import JsonObject
+from somagent.domain.policy.bundles import verify_bundle
+from somagent.domain.policy.constitution import Constitution
+
+log = structlog.get_logger(__name__)
+
+EVERYBODY: Final = ""
+"""The tenant id of the deployment's own constitution, in force for tenants without one of their own."""
+
+_NEWEST = """
+SELECT DISTINCT ON (c.tenant_id) c.tenant_id, c.version, c.content::text AS content, c.hash, c.signature,
+  c.signer_key_id, k.public_key
+FROM constitutions c LEFT JOIN signing_keys k ON k.tenant_id = c.tenant_id AND k.key_id = c.signer_key_id
+ORDER BY c.tenant_id, c.version DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A verified constitution, or the reason why there is none."""
+
+    content_hash: str
+    constitution: Constitution | None
+    why: str = ""
+
+
+class Constitutions:
+    """The newest constitution of each tenant."""
+
+    kind = "constitutions"
+
+    def __init__(self, keyring: KeyRing) -> None:
+        self._keyring = keyring
+        self._in_force: Mapping[str, InForce] = {}
+
+    async def load(self, connection: asyncpg.Connection) -> None:
+        rows = await connection.fetch(_NEWEST)
+        self._in_force = {row["tenant_id"]: self._verified(row) for row in rows}
+
+    def of(self, tenant_id: str) -> Constitution:
+        """What is in force for ``tenant_id``.
+
+        Raises:
+            SomaError: ``constitution_unverifiable``.
+        """
+        found = self._in_force.get(tenant_id) or self._in_force.get(EVERYBODY)
+        if found is None:
+            raise _unverifiable("there is none")
+        if found.constitution is None:
+            raise _unverifiable(found.why)
+        return found.constitution
+
+    def _verified(self, row: asyncpg.Record) -> InForce:
+        try:
+            content: JsonObject = orjson.loads(row["content"])
+            constitution = Constitution.model_validate(content)
+            if constitution.content_hash != row["hash"] or constitution.version != row["version"]:
+                raise SomaError(Code.SIGNATURE_INVALID, "its content is not what its hash says")
+            verify_bundle(content, row["signature"], self._public_key(row))
+        except (SomaError, ValidationError) as error:
+            why = error.detail if isinstance(error, SomaError) else "its content is not a constitution"
+            log.error("constitution_unverifiable", tenant=row["tenant_id"], version=row["version"], why=why)
+            return InForce(row["hash"], None, why)
+        return InForce(row["hash"], constitution)
+
+    def _public_key(self, row: asyncpg.Record) -> str:
+        """The tenant's signing key as PEM, or the deployment's."""
+        if row["public_key"] is not None:
+            return str(row["public_key"])
+        key = self._keyring.find(row["signer_key_id"])
+        if key is None:
+            raise SomaError(Code.SIGNATURE_INVALID, f"its key {row['signer_key_id']} is not known here")
+        return key.as_pem(private=False).decode()
+
+
+def _unverifiable(why: str) -> SomaError:
+    return SomaError(
+        Code.CONSTITUTION_UNVERIFIABLE,
+        f"The constitution cannot be verified: {why}. Nothing governed happens until it can; see the operator's guide.",
+    )

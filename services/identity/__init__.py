@@ -1,0 +1,1 @@
+"""People and programs: their credentials, tokens and training sessions."""

@@ -1,0 +1,1 @@
+"""Moderation: strikes, locks, appeals."""

@@ -1,0 +1,1 @@
+"""Tenants' settings, model profiles, preferences."""
