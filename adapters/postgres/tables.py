@@ -27,7 +27,9 @@ from somagent.adapters.postgres.tables_gate import (
 )
 from somagent.adapters.postgres.tables_identity import (
     ApiKey,
+    LoginFailure,
     RevokedToken,
+    TokenCutoff,
     TrainingSession,
 )
 from somagent.adapters.postgres.tables_jobs import (
@@ -78,6 +80,7 @@ __all__ = [
     "JobEvent",
     "JobStep",
     "KillSwitch",
+    "LoginFailure",
     "Memory",
     "MemoryNamespace",
     "ModelProfile",
@@ -98,6 +101,7 @@ __all__ = [
     "SlmRequestRow",
     "Submission",
     "Tenant",
+    "TokenCutoff",
     "TrainingSession",
     "User",
 ]

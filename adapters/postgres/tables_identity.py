@@ -1,4 +1,4 @@
-"""Tables of API keys, revoked tokens and training sessions. People themselves are in ``tables_platform``."""
+"""Tables of API keys, refused tokens, wrong tries and training. People themselves are in ``tables_platform``."""
 
 from __future__ import annotations
 
@@ -46,6 +46,30 @@ class RevokedToken(Base):
     revoked_by: Mapped[str]
     expires_at: Mapped[datetime]
     created_at: Mapped[Now]
+
+
+class TokenCutoff(Base):
+    """Every token of this person issued up to this moment is refused. The row outlives the person."""
+
+    __tablename__ = "token_cutoffs"
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    cut_off_at: Mapped[datetime]
+
+
+class LoginFailure(Base):
+    """Wrong tries in a row under one name, whether or not there is such a person: both must look the same."""
+
+    __tablename__ = "login_failures"
+    __table_args__ = (Index(None, "failed_at"),)
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    person: Mapped[str] = mapped_column(primary_key=True)
+    """SHA-256 of the name that was given: people type passwords there by mistake."""
+    failures: Mapped[int]
+    failed_at: Mapped[datetime]
+    locked_until: Mapped[datetime | None]
 
 
 class TrainingSession(Base):

@@ -43,8 +43,6 @@ class User(Base):
     mfa_confirmed_at: Mapped[datetime | None]
     mfa_last_counter: Mapped[int | None]
     """The time step of the last code that was taken: none is taken twice."""
-    failed_logins: Mapped[Zero]
-    locked_until: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[Now]
     updated_at: Mapped[Now]
