@@ -32,6 +32,7 @@ app.command("somagent.cli.processes:serve", name="serve", help="Run the API, or 
 app.command("somagent.cli.processes:worker", name="worker", help="Run a worker of one role.")
 app.command("somagent.cli.processes:migrate", name="migrate", help="Bring the database to the current schema.")
 app.command("somagent.cli.capsules:app", name="capsule", help="Check, hash and submit the capsule in a YAML file.")
+app.command("somagent.cli.audit:app", name="audit", help="Check exports of the audit chain, offline.")
 app.command("somagent.cli.tokens:app", name="tokens", help="Issue access tokens with the data dir's own key.")
 
 

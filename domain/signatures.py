@@ -99,6 +99,17 @@ def key_id(public_key: Ed25519PublicKey) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
+def thumbprint(public_key: Ed25519PublicKey) -> str:
+    """The key's RFC 7638 thumbprint: the ``kid`` of the deployment's own keys."""
+    raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    jwk = orjson.dumps({"crv": "Ed25519", "kty": "OKP", "x": _base64url(raw)})
+    return _base64url(hashlib.sha256(jwk).digest())
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
 def _signatures(
     payload_types: Sequence[str], payload: bytes, signature: JsonValue
 ) -> tuple[Sequence[str], list[bytes]]:

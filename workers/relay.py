@@ -1,7 +1,8 @@
 """The relay: what was recorded and could not be told at once is told now, and told again until it is.
 
-Orders go to Temporal, events to their topics, notifications to their channels, and model requests that nobody
-answered back into the queue. Jobs that Temporal lost are ordered again. Several relays may run at once.
+Orders go to Temporal, events to their topics, notifications to their channels, what is to be audited into the chains,
+and model requests that nobody answered back into the queue. Jobs that Temporal lost are ordered again. Several relays
+may run at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import timedelta
 
 import structlog
 
+from somagent.services.audit.sealing import Sealer
 from somagent.services.outbox import Outbox
 from somagent.services.reconciliation import Reconciliation
 from somagent.workers.notifier import Notifier
@@ -60,10 +62,12 @@ def relay_role(parts: Parts) -> Role:
     outbox = Outbox(parts.system_db, parts.client, parts.queue)
     reconciliation = Reconciliation(parts.system_db, parts.client, parts.queue)
     notifier = Notifier(parts.settings, parts.system_db)
+    sealer = Sealer(parts.system_db, parts.keyring)
     return Relay(
         {
             "orders": (outbox.tell_orders, timedelta(seconds=0.5)),
             "events": (outbox.publish_events, timedelta(seconds=0.5)),
+            "audit": (sealer.seal_all, timedelta(seconds=0.5)),
             "notifications": (notifier.run_once, timedelta(seconds=1)),
             "lost jobs": (reconciliation.order_lost_jobs, timedelta(seconds=20)),
             "unanswered requests": (reconciliation.republish_unanswered, timedelta(seconds=20)),

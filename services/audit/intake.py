@@ -6,8 +6,9 @@ from typing import Final, Literal
 
 import asyncpg
 import orjson
-from pydantic import Field
+from pydantic import Field, JsonValue
 
+from somagent.domain.audit.chain import storable
 from somagent.domain.caller import Caller
 from somagent.domain.model import JsonObject, Model
 
@@ -46,9 +47,11 @@ async def take_in(connection: asyncpg.Connection, happening: Happening) -> None:
 
     With an ``AsyncSession``: ``await take_in(await raw_connection(session), happening)``.
     """
+    what: JsonValue = storable(happening.model_dump(mode="json"))
+    assert isinstance(what, dict)  # noqa: S101 - an object stays one
     await connection.execute(
-        _TAKE_IN, happening.tenant_id, happening.topic, happening.actor, happening.action, happening.object,
-        happening.outcome, orjson.dumps(happening.detail).decode(), happening.request_id, happening.trace_id,
+        _TAKE_IN, what["tenant_id"], what["topic"], what["actor"], what["action"], what["object"], what["outcome"],
+        orjson.dumps(what["detail"]).decode(), what["request_id"], what["trace_id"],
     )  # fmt: skip
 
 
