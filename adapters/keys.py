@@ -13,13 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import KeyParameters, OKPKey
 
 from somagent.domain.signatures import sign
 
+log = structlog.get_logger(__name__)
+
 _SUFFIX = ".pem"
 _RELOAD_SECONDS = 1.0
+_SETTLED_NANOSECONDS = 2_000_000_000
 
 
 def ensure_keys(keys_dir: Path) -> None:
@@ -42,7 +46,10 @@ class KeyRing:
         self._folder = keys_dir
         self._lock = threading.Lock()
         self._keys: dict[str, OKPKey] = {}
-        self._loaded_at = 0.0
+        self._looked_at = 0.0
+        self._folder_as_of: int | None = None
+        self.generation = 0
+        """Raised whenever the keys are read again."""
         ensure_keys(keys_dir)
         self._load()
 
@@ -51,9 +58,13 @@ class KeyRing:
         """The newest key, which signs."""
         return next(reversed(self._keys.values()))
 
-    def sign(self, payload_type: str, payload: bytes) -> tuple[str, str]:
-        """Sign a document (DSSE, Ed25519) with the newest key: the signature in base64, and the key's id."""
-        key = self.active
+    def sign(self, payload_type: str, payload: bytes, kid: str | None = None) -> tuple[str, str]:
+        """Sign a document (DSSE, Ed25519): the signature in base64, and the key's id.
+
+        Args:
+            kid: the key to sign with, where it is still there; else the newest signs.
+        """
+        key = self._keys.get(kid or "", self.active)
         private = key.private_key
         assert isinstance(private, Ed25519PrivateKey)  # noqa: S101 - _read_key takes no other
         return sign(payload_type, payload, private), kid_of(key)
@@ -65,9 +76,14 @@ class KeyRing:
         return self._keys.get(kid)
 
     def refresh(self) -> None:
-        """Look for keys made since the last look; at most one look a second."""
-        if time.monotonic() - self._loaded_at > _RELOAD_SECONDS:
-            self._load()
+        """Notice keys that were made or taken away; at most one look at the folder a second."""
+        if time.monotonic() - self._looked_at > _RELOAD_SECONDS:
+            self._looked_at = time.monotonic()
+            try:
+                if self._folder_as_of is None or self._folder.stat().st_mtime_ns != self._folder_as_of:
+                    self._load()
+            except (OSError, ValueError) as error:  # go on with what is known, rather than not at all
+                log.error("keys_not_read", folder=str(self._folder), error=repr(error))
 
     def rotate(self) -> str:
         """Make a new key, which signs from now on. The older ones go on verifying. Answers its id."""
@@ -83,9 +99,16 @@ class KeyRing:
 
     def _load(self) -> None:
         with self._lock:
+            changed_at = self._folder.stat().st_mtime_ns
             keys = [_read_key(path) for path in sorted(self._folder.glob(f"*{_SUFFIX}"))]
+            if not keys:
+                return  # the folder is being replaced: go on with what is known
             self._keys = {kid_of(key): key for key in keys}
-            self._loaded_at = time.monotonic()
+            # A change in the same tick of the file system's clock would not show: trust only what is a while old.
+            settled = time.time_ns() - changed_at > _SETTLED_NANOSECONDS
+            self._folder_as_of = changed_at if settled else None
+            self._looked_at = time.monotonic()
+            self.generation += 1
 
 
 def kid_of(key: OKPKey) -> str:

@@ -64,7 +64,7 @@ def _document_capability(operation: dict[str, Any], capability: str) -> None:
 def _capabilities(routes: Sequence[APIRoute]) -> Iterator[tuple[tuple[str, str], str]]:
     for route in routes:
         for dependant in _flat(route.dependant):
-            if isinstance(dependant.call, Requires):
+            if isinstance(dependant.call, Requires) and dependant.call.capability is not None:
                 for method in route.methods or ():
                     yield (route.path_format, method.lower()), dependant.call.capability.value
 

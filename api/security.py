@@ -20,9 +20,12 @@ _TENANT: Final = b"x-tenant-id"
 
 
 class Requires(SecurityBase):
-    """A dependency that gives the caller, who holds ``capability``; one plain call a request."""
+    """A dependency that gives the caller, who holds ``capability``; one plain call a request.
 
-    def __init__(self, capability: Capability) -> None:
+    Without a capability any valid token will do.
+    """
+
+    def __init__(self, capability: Capability | None) -> None:
         self.capability = capability
         self.scheme_name = "bearer"
         self.model = HTTPBearerModel(
@@ -44,8 +47,8 @@ class Requires(SecurityBase):
         state: State = request.scope["state"]["soma"]
         caller = state.verifier.verify(_bearer(authorization))
         if tenant:
-            caller = await _acting_for(state, caller, tenant.decode("latin-1"))
-        if not holds(caller, self.capability):
+            caller = await acting_for(state, caller, tenant.decode("latin-1"))
+        if self.capability is not None and not holds(caller, self.capability):
             raise capability_missing(self.capability)
         return caller
 
@@ -53,6 +56,10 @@ class Requires(SecurityBase):
 def requires(capability: str) -> Requires:
     """``Annotated[Caller, Depends(requires("job:read"))]``; a misspelt capability fails at import."""
     return Requires(Capability(capability))
+
+
+AUTHENTICATED: Final = Requires(None)
+"""``Annotated[Caller, Depends(AUTHENTICATED)]``: whoever has a valid token; what else counts the endpoint itself says."""
 
 
 def _bearer(authorization: bytes) -> str:
@@ -65,13 +72,18 @@ def _bearer(authorization: bytes) -> str:
     return token.decode("latin-1")
 
 
-async def _acting_for(state: State, caller: Caller, tenant: str) -> Caller:
+async def acting_for(state: State, caller: Caller, tenant: str, named_by: str = "X-Tenant-ID") -> Caller:
+    """The caller as one who acts for ``tenant``, which the request names.
+
+    Raises:
+        SomaError: ``tenant_mismatch`` without ``tenant:any``; ``not_found`` where there is no such tenant.
+    """
     if tenant == caller.tenant_id:
         return caller
     if not holds(caller, Capability.TENANT_ANY):
         raise SomaError(
-            Code.TENANT_MISMATCH, "X-Tenant-ID is not the token's tenant. Leave it out, or use that tenant's token."
+            Code.TENANT_MISMATCH, f"{named_by} is not the token's tenant. Leave it out, or use that tenant's token."
         )
     if not is_tenant_id(tenant) or not await state.tenant_exists(tenant):
-        raise SomaError(Code.NOT_FOUND, "X-Tenant-ID names no tenant.")
-    return replace(caller, tenant_id=tenant)
+        raise SomaError(Code.NOT_FOUND, f"{named_by} names no tenant.")
+    return replace(caller, tenant_id=tenant, visiting=True)

@@ -16,6 +16,7 @@ from somagent.api.routers import (
     capsules,
     chat,
     constitution,
+    credentials,
     docs,
     health,
     installations,
@@ -63,6 +64,6 @@ SERVICES: Final = (
     Service("constitution", 8300, (constitution.router,)),
     Service("policy-engine", 8400, (policies.router, moderation.router, kill_switch.router, audit.router)),
     Service("settings", 8500, (tenants.router, model_profiles.router)),
-    Service("identity", 8600, (users.router, tokens.router, training.router)),
+    Service("identity", 8600, (users.router, credentials.router, tokens.router, training.router)),
 )
 ALL_PORT: Final = 8080

@@ -15,6 +15,9 @@ class Caller:
         capabilities: as the token lists them; ask with :func:`somagent.domain.capabilities.holds`.
         jti: the token's id.
         exp: when the token ends, in seconds since the epoch.
+        iat: when the token was issued, in seconds since the epoch.
+        visiting: acts for a tenant that is not the token's own: users of that tenant are other people, even where
+            an id is the same.
     """
 
     user_id: str
@@ -22,3 +25,5 @@ class Caller:
     capabilities: frozenset[str]
     jti: str
     exp: int
+    iat: int = 0
+    visiting: bool = False

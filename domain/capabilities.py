@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -60,8 +60,29 @@ _NAMES: Final = frozenset({EVERYTHING, *(capability.value for capability in Capa
 
 def holds(caller: Caller, capability: Capability | str) -> bool:
     """Whether the caller's token allows ``capability``."""
-    held = caller.capabilities
+    return covers(caller.capabilities, capability)
+
+
+def covers(held: Collection[str], capability: Capability | str) -> bool:
+    """Whether who holds ``held`` holds ``capability``, which may be ``*`` too."""
     return capability in held or (EVERYTHING in held and capability not in NAMED_ONLY)
+
+
+def require_owned(held: Collection[str], wanted: Iterable[str], whose: str) -> None:
+    """Insist that nobody gives or takes more than there is.
+
+    Args:
+        whose: in words, who holds ``held``: "the user", "you".
+
+    Raises:
+        SomaError: ``capability_not_owned``, naming what is not held.
+    """
+    missing = [name for name in wanted if not covers(held, name)]
+    if missing:
+        raise SomaError(
+            Code.CAPABILITY_NOT_OWNED,
+            f"Not held by {whose}: {', '.join(missing)}. Leave it out, or have somebody who holds it grant it.",
+        )
 
 
 def require(caller: Caller, capability: Capability | str) -> None:

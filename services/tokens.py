@@ -10,7 +10,8 @@ import time
 import uuid
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
@@ -33,6 +34,10 @@ OPERATOR_TTL_SECONDS = 86_400
 _CLOCK_SKEW_SECONDS = 30
 _LONGEST_TOKEN = 8_192
 _REMEMBERED = 4_096
+_REFUSED: Final = {
+    Code.TOKEN_REVOKED: "The token was revoked. Get a new one.",
+    Code.USER_DISABLED: "The token's user is disabled. An administrator can enable them again.",
+}
 
 
 class Claims(Model):
@@ -57,16 +62,19 @@ def mint(
     *,
     ttl: int = API_TTL_SECONDS,
     constitution_hash: str = DEFAULT_HASH,
+    not_before: int = 0,
 ) -> str:
     """A token signed with the newest key.
 
     Args:
         ttl: seconds until it ends.
+        not_before: the earliest second since the epoch that it may say it was issued in (a person's earlier tokens
+            may have been cut off in this very second).
 
     Raises:
         SomaError: ``validation_failed`` for a name that cannot be, or a capability that there is not.
     """
-    now = int(time.time())
+    now = max(int(time.time()), not_before)
     claims = Claims(
         sub=checked_user_id(user_id),
         tenant_id=checked_tenant_id(tenant_id),
@@ -76,35 +84,50 @@ def mint(
         jti=str(uuid.uuid4()),
         constitution_hash=constitution_hash,
     )
+    keyring.refresh()
     key = keyring.active
     header = {"alg": ALGORITHM, "kid": kid_of(key)}
     return jwt.encode(header, claims.model_dump(), key, algorithms=[ALGORITHM])
 
 
+class Refusals(Protocol):
+    """Whose tokens are refused although their signature holds. Answers from memory."""
+
+    def __call__(self, caller: Caller) -> Code | None:
+        """``token_revoked``, ``user_disabled``, or None."""
+        ...
+
+
 class TokenVerifier:
     """Turns a token into its caller. A token seen before costs one hash and one look-up."""
 
-    def __init__(self, keyring: KeyRing, is_revoked: Callable[[str], bool] = lambda _jti: False) -> None:
-        """``is_revoked`` is asked with the token's id at each use, and must answer from memory."""
+    def __init__(self, keyring: KeyRing, refusals: Refusals = lambda caller: None) -> None:
+        """``refusals`` is asked at each use."""
         self._keyring = keyring
-        self._is_revoked = is_revoked
+        self._refusals = refusals
         self._seen: OrderedDict[bytes, Caller] = OrderedDict()
+        self._seen_with = keyring.generation
 
     def verify(self, token: str) -> Caller:
         """Who the token speaks for.
 
         Raises:
-            SomaError: ``token_invalid``, ``token_expired`` or ``token_revoked``.
+            SomaError: ``token_invalid``, ``token_expired``, ``token_revoked`` or ``user_disabled``.
         """
+        self._keyring.refresh()
+        if self._keyring.generation != self._seen_with:
+            self._seen.clear()  # what is remembered may be of a key that was retired
+            self._seen_with = self._keyring.generation
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         caller = self._seen.get(digest)
         if caller is None:
-            caller = self._remember(digest, _caller(self._checked_claims(token)))
+            caller = self._remember(digest, _caller(self.claims(token)))
         if caller.exp <= time.time():
             self._seen.pop(digest, None)
             raise SomaError(Code.TOKEN_EXPIRED, "The token has expired. Get a new one.")
-        if self._is_revoked(caller.jti):
-            raise SomaError(Code.TOKEN_REVOKED, "The token was revoked. Get a new one.")
+        refusal = self._refusals(caller)
+        if refusal is not None:
+            raise SomaError(refusal, _REFUSED[refusal])
         return caller
 
     def _remember(self, digest: bytes, caller: Caller) -> Caller:
@@ -113,7 +136,12 @@ class TokenVerifier:
             self._seen.popitem(last=False)
         return caller
 
-    def _checked_claims(self, token: str) -> Claims:
+    def claims(self, token: str) -> Claims:
+        """What a token says, when its signature holds; it may have expired or been revoked.
+
+        Raises:
+            SomaError: ``token_invalid``.
+        """
         if len(token) > _LONGEST_TOKEN or not token.isascii():
             raise _invalid("it is not a JSON Web Token")
         key = self._keyring.find(_key_id(token))
@@ -137,6 +165,7 @@ def _caller(claims: Claims) -> Caller:
         capabilities=frozenset(claims.capabilities),
         jti=claims.jti,
         exp=claims.exp,
+        iat=claims.iat,
     )
 
 

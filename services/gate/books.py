@@ -46,6 +46,30 @@ class DisabledUsers:
         return person in self._disabled
 
 
+class TokenCutoffs:
+    """People whose tokens are refused when they were issued up to a moment."""
+
+    kind = "cutoffs"
+
+    def __init__(self) -> None:
+        self._second: Mapping[tuple[str, str], int] = {}
+
+    async def load(self, connection: asyncpg.Connection) -> None:
+        rows = await connection.fetch(
+            "SELECT tenant_id, user_id, floor(extract(epoch FROM cut_off_at))::bigint AS second FROM token_cutoffs"
+        )
+        self._second = {(row["tenant_id"], row["user_id"]): row["second"] for row in rows}
+
+    def refuses(self, tenant_id: str, user_id: str, issued_at: int) -> bool:
+        """Whether a token of this person, issued in that second since the epoch, is refused."""
+        second = self._second.get((tenant_id, user_id))
+        return second is not None and issued_at <= second
+
+    def first_second(self, tenant_id: str, user_id: str) -> int:
+        """The earliest second in which a token can be issued that is not refused."""
+        return self._second.get((tenant_id, user_id), -1) + 1
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
     """A kill switch that is engaged."""

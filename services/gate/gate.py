@@ -10,7 +10,14 @@ from somagent.adapters.keys import KeyRing
 from somagent.adapters.postgres.database import Database
 from somagent.adapters.settings import Settings
 from somagent.domain.policy.law import Law
-from somagent.services.gate.books import DisabledUsers, KillSwitches, Revocations, Tenants, TrainingLocks
+from somagent.services.gate.books import (
+    DisabledUsers,
+    KillSwitches,
+    Revocations,
+    Tenants,
+    TokenCutoffs,
+    TrainingLocks,
+)
 from somagent.services.gate.constitutions import Constitutions
 from somagent.services.gate.rules import Rules
 from somagent.services.gate.watch import GateWatch
@@ -27,6 +34,7 @@ class Gate:
     watch: GateWatch
     revocations: Revocations
     disabled_users: DisabledUsers
+    cutoffs: TokenCutoffs
     kills: KillSwitches
     constitutions: Constitutions
     rules: Rules
@@ -51,11 +59,12 @@ async def open_gate(settings: Settings, system_db: Database, keyring: KeyRing) -
     Raises:
         SomaError: ``database_unavailable``.
     """
-    revocations, disabled, kills, training = Revocations(), DisabledUsers(), KillSwitches(), TrainingLocks()
+    revocations, disabled, cutoffs = Revocations(), DisabledUsers(), TokenCutoffs()
+    kills, training = KillSwitches(), TrainingLocks()
     constitutions, rules, tenants = Constitutions(keyring), Rules(), Tenants(settings.deployment_mode)
-    watch = GateWatch(system_db, (revocations, disabled, kills, constitutions, rules, tenants, training))
+    watch = GateWatch(system_db, (revocations, disabled, cutoffs, kills, constitutions, rules, tenants, training))
     await watch.start()
     try:
-        yield Gate(watch, revocations, disabled, kills, constitutions, rules, tenants, training)
+        yield Gate(watch, revocations, disabled, cutoffs, kills, constitutions, rules, tenants, training)
     finally:
         await watch.close()

@@ -144,7 +144,7 @@ def test_a_remembered_token_ends_too(ring: KeyRing) -> None:
 
 def test_a_revoked_token_is_asked_about_at_each_use(ring: KeyRing) -> None:
     revoked: set[str] = set()
-    verifier = TokenVerifier(ring, revoked.__contains__)
+    verifier = TokenVerifier(ring, lambda caller: Code.TOKEN_REVOKED if caller.jti in revoked else None)
     token = mint(ring, "acme", "ann", ["*"])
     revoked.add(verifier.verify(token).jti)
     with pytest.raises(SomaError) as refusal:
