@@ -21,11 +21,12 @@ _INSTALL: Final = (Code.CAPSULE_NOT_APPROVED, Code.CAPSULE_RECALLED, Code.ALREAD
 OWN: Final[Mapping[str, tuple[Code, ...]]] = {
     "POST /v1/jobs": (
         Code.CAPSULE_NOT_INSTALLED, Code.CAPSULE_RECALLED, Code.INPUT_INVALID, Code.UNKNOWN_TASK,
+        Code.KILL_SWITCH_ACTIVE,
     ),
     "POST /v1/jobs/{job_id}/cancel": (Code.JOB_NOT_ACTIVE,),
     "POST /v1/jobs/{job_id}/pause": (Code.JOB_NOT_ACTIVE,),
-    "POST /v1/jobs/{job_id}/resume": (Code.JOB_NOT_PAUSED,),
-    "POST /v1/jobs/{job_id}/retry": (Code.JOB_NOT_RETRYABLE, Code.CAPSULE_RECALLED),
+    "POST /v1/jobs/{job_id}/resume": (Code.JOB_NOT_PAUSED, Code.KILL_SWITCH_ACTIVE),
+    "POST /v1/jobs/{job_id}/retry": (Code.JOB_NOT_RETRYABLE, Code.CAPSULE_RECALLED, Code.KILL_SWITCH_ACTIVE),
     "POST /v1/jobs/{job_id}/budget": (Code.JOB_NOT_ACTIVE, Code.BUDGET_TOO_LOW),
     "POST /v1/jobs/{job_id}/approvals/{approval_id}": (
         Code.SELF_APPROVAL_FORBIDDEN, Code.APPROVAL_DIGEST_MISMATCH, Code.APPROVAL_DECIDED, Code.ALREADY_VOTED,
@@ -48,7 +49,12 @@ OWN: Final[Mapping[str, tuple[Code, ...]]] = {
     "POST /v1/signing-keys": (Code.SIGNING_KEY_EXISTS,),
     "GET /v1/recall/{key}": (Code.MEMORY_NOT_FOUND,),
     "DELETE /v1/memories/{memory_id}": (Code.MEMORY_NOT_FOUND,),
-    "POST /v1/notifications": (Code.CHANNEL_UNKNOWN,),
+    "POST /v1/notifications": (Code.CHANNEL_UNKNOWN, Code.KILL_SWITCH_ACTIVE),
+    "POST /v1/remember": (Code.KILL_SWITCH_ACTIVE,),
+    "DELETE /v1/kill-switch/global": (Code.KILL_SWITCH_NOT_ENGAGED,),
+    "DELETE /v1/kill-switch/tenant/{tenant_id}": (Code.KILL_SWITCH_NOT_ENGAGED,),
+    "DELETE /v1/kill-switch/capsule/{capsule_id}": (Code.KILL_SWITCH_NOT_ENGAGED,),
+    "DELETE /v1/kill-switch/run/{run_id}": (Code.KILL_SWITCH_NOT_ENGAGED,),
 }  # fmt: skip
 
 

@@ -160,8 +160,9 @@ class JobExecutionWorkflow:
     async def _cancel(self) -> None:
         await self._stop_tasks()
         failure = Failure(code=Code.CANCELLED, detail="The job was cancelled.")
-        await self._conclude(JobStatus.CANCELLED, failure)
-        self._show(JobStatus.CANCELLED)
+        ended_with = await self._conclude(JobStatus.CANCELLED, failure)
+        killed = ended_with is not None and ended_with.code == Code.KILL_SWITCH_ACTIVE
+        self._show(JobStatus.KILLED if killed else JobStatus.CANCELLED)
 
     def _show(self, status: JobStatus) -> None:
         """Operators filter runs by this attribute; the change travels with the command that follows."""

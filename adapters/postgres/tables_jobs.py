@@ -25,6 +25,7 @@ class Job(Base):
         Index(None, "tenant_id", "status", "created_at", "id"),
         Index(None, "tenant_id", "capsule_id", "created_at", "id"),
         Index(None, "parent_job_id", postgresql_where=sql("parent_job_id IS NOT NULL")),
+        Index(None, "kill_switch_id", postgresql_where=sql("kill_switch_id IS NOT NULL")),
         Index("ix_jobs_unfinished", "created_at",
               postgresql_where=sql("status IN ('queued', 'running', 'waiting', 'paused')")),
     )  # fmt: skip
@@ -58,6 +59,8 @@ class Job(Base):
     epoch: Mapped[Zero]
     pause_requested: Mapped[No]
     cancel_requested: Mapped[No]
+    kill_switch_id: Mapped[UUID | None]
+    """The kill switch that stopped it: it ends as killed instead of cancelled."""
     deadline: Mapped[datetime | None]
     workflow_id: Mapped[str]
     run_id: Mapped[str | None]

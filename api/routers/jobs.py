@@ -67,6 +67,7 @@ async def submit_job(
 ) -> Response:
     """Take a job: `{task, payload}`, or the short form of `capsule.run`. Answered at once, with Temporal or without."""
     wanted = request_of(body)
+    state.gate.kills.require_off(caller.tenant_id, wanted.capsule_id)
 
     async def make(connection: TenantConnection) -> Answer:
         taken = await submit(connection, caller.tenant_id, caller.user_id, wanted)
@@ -142,7 +143,7 @@ async def resume_job(job_id: UUID, state: StateDep, caller: Controller) -> Respo
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202, response_model=JobView)
 async def retry_job(job_id: UUID, state: StateDep, caller: Controller) -> Response:
-    """Go on with a failed or cancelled job at the failed step."""
+    """Go on with a failed, cancelled or killed job at the step where it ended, once no kill switch stops it."""
     return await _controlled(state, caller, job_id, lambda connection: control.retry(connection, job_id))
 
 

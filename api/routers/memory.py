@@ -59,6 +59,7 @@ async def remember(
 
     Without `key`, the key is a digest of the content. Without `text`, the text is the value's canonical JSON.
     """
+    state.gate.kills.require_off(caller.tenant_id)
 
     async def make(connection: TenantConnection) -> Answer:
         author = Author(source="api", user_id=caller.user_id)

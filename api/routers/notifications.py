@@ -51,6 +51,7 @@ async def send(
     request: Request, body: SendNotification, state: StateDep, caller: Sender, key: IdempotencyKey = None
 ) -> Response:
     """Send a message. Channel `web` is delivered by being listed; a webhook is posted to, up to ten times."""
+    state.gate.kills.require_off(caller.tenant_id)
     state.channels.check(body.channel)
 
     async def make(session: AsyncSession) -> Answer:

@@ -21,7 +21,7 @@ from somagent.domain.messages.jobs import (
 )
 from somagent.services.gate.gate import Gate
 from somagent.services.jobs.approvals import require_approval
-from somagent.services.jobs.control import reopen
+from somagent.services.jobs.control import ENDED_SHORT, reopen
 from somagent.services.jobs.ordering import argument_again
 from somagent.services.jobs.outcome import concluding_outputs, ended
 from somagent.services.jobs.preparation import is_skipped, prepare
@@ -29,6 +29,7 @@ from somagent.services.jobs.requests import JobRequest
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.submission import MAX_DEPTH, Parent, submit
 from somagent.services.jobs.work import Work, step_failed, take_up
+from somagent.services.kill_switch.admission import hold_off_stops, require_admitted
 from somagent.services.wakeups import Wakeups
 
 _CHILD = """
@@ -50,6 +51,7 @@ class ChildJobs:
             job_id=request.job_id, tenant_id=request.tenant_id, epoch=request.epoch, steps=(request.step_id,)
         )
         async with self._database.connection(request.tenant_id) as connection, connection.transaction():
+            await hold_off_stops(connection)  # before the parent's row is locked: a stop would wait for that
             work, result = await take_up(connection, argument, run_id, self._gate)
             if work is None:
                 return ChildOpened(outcome=result.outcome, failure=result.failure, settled=result.concluded)
@@ -150,7 +152,8 @@ async def _reopened(connection: TenantConnection, child_id: UUID) -> ChildOpened
     """The child as it stands: to be started, still running, or failed and opened again."""
     child = await connection.fetchrow("SELECT * FROM jobs WHERE id = $1", child_id)
     assert child is not None  # noqa: S101 - the caller has found it
-    if child["status"] in ("failed", "cancelled"):
+    if child["status"] in ENDED_SHORT:
+        await require_admitted(connection, child["tenant_id"], child["capsule_id"], child_id, child["session_id"])
         child = await reopen(connection, child_id)
     argument, _ = await argument_again(connection, child)
     return ChildOpened(argument=argument, capsule=f"{child['capsule_id']}@{child['capsule_version']}")

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from somagent.adapters.postgres.database import TenantConnection
 from somagent.domain.actions import ACTIONS
-from somagent.domain.errors import SomaError
+from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import Conclusion, Failure, JobStatus
 from somagent.domain.messages.orders import SignalOrder
 from somagent.services.budgets import release
@@ -64,6 +64,8 @@ async def conclude(connection: TenantConnection, conclusion: Conclusion) -> Fail
                 outputs = encode(await _outputs(connection, job))
             except SomaError as error:
                 status, failure = JobStatus.FAILED, Failure(code=error.code, detail=error.detail)
+        if status is not JobStatus.COMPLETED and job.kill_switch_id is not None:
+            status, failure = JobStatus.KILLED, await _stopped(connection, job.kill_switch_id)
         if failure is not None and failure.step_id is not None:
             await _show_failed_step(connection, job, failure, failure.step_id)
         if status is not JobStatus.COMPLETED:
@@ -73,6 +75,11 @@ async def conclude(connection: TenantConnection, conclusion: Conclusion) -> Fail
         problem = encode(failure.model_dump(exclude_none=True)) if failure else None
         await connection.fetchval(_CONCLUDE, UUID(job.job_id), job.epoch, status.value, outputs, problem)
         return failure
+
+
+async def _stopped(connection: asyncpg.Connection, kill_switch_id: UUID) -> Failure:
+    reason = await connection.fetchval("SELECT reason FROM kill_switches WHERE id = $1", kill_switch_id)
+    return Failure(code=Code.KILL_SWITCH_ACTIVE, detail=f"The kill switch stopped the job: {reason}")
 
 
 async def _outputs(connection: asyncpg.Connection, job: JobState) -> dict[str, JsonValue]:
@@ -122,9 +129,10 @@ async def _withdraw_requests(connection: asyncpg.Connection, job: JobState) -> N
 
 async def _cancel_children(connection: asyncpg.Connection, job: JobState) -> None:
     children = await connection.fetch(
-        "UPDATE jobs SET cancel_requested = true WHERE parent_job_id = $1 "
-        "AND status IN ('queued', 'running', 'waiting', 'paused') RETURNING workflow_id",
+        "UPDATE jobs SET cancel_requested = true, kill_switch_id = coalesce(kill_switch_id, $2) "
+        "WHERE parent_job_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') RETURNING workflow_id",
         UUID(job.job_id),
+        job.kill_switch_id,
     )
     for child in children:
         order = SignalOrder(kind="workflow.cancel", tenant_id=job.tenant_id, workflow_id=child["workflow_id"])

@@ -13,7 +13,11 @@ from somagent.adapters.postgres.database import TenantConnection
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.orders import SignalOrder
 from somagent.services.jobs.ordering import order_again
+from somagent.services.kill_switch.admission import require_admitted
 from somagent.services.starter import Recorded, record
+
+ENDED_SHORT = ("failed", "cancelled", "killed")
+"""Statuses of a job that ended without completing: it can be retried."""
 
 _ACTIVE = "status IN ('queued', 'running', 'waiting', 'paused')"
 
@@ -70,11 +74,11 @@ WITH job AS (
 _REOPEN = """
 WITH job AS (
   UPDATE jobs SET status = 'queued', epoch = epoch + 1, error = NULL, finished_at = NULL, cancel_requested = false,
-    pause_requested = false, event_seq = event_seq + 1,
+    pause_requested = false, kill_switch_id = NULL, event_seq = event_seq + 1,
     deadline = clock_timestamp() + make_interval(secs => (
       SELECT (i.definition->'policies'->>'max_duration_seconds')::float8 FROM installations i
       WHERE i.id = installation_id))
-  WHERE id = $1 AND status IN ('failed', 'cancelled') RETURNING id, tenant_id, event_seq, epoch
+  WHERE id = $1 AND status IN ('failed', 'cancelled', 'killed') RETURNING id, tenant_id, event_seq, epoch
 ), event AS (
   INSERT INTO job_events (job_id, seq, tenant_id, type, data) SELECT id, event_seq, tenant_id, 'job.retried', '{}'
   FROM job
@@ -117,8 +121,9 @@ async def resume(connection: TenantConnection, job_id: UUID) -> Recorded:
     """Go on with a paused job.
 
     Raises:
-        SomaError: ``not_found`` or ``job_not_paused``.
+        SomaError: ``not_found``, ``job_not_paused`` or ``kill_switch_active``.
     """
+    await _require_admitted(connection, job_id)
     row = await connection.fetchrow(_RESUME, job_id)
     if row is None:
         status = await _status(connection, job_id)
@@ -147,11 +152,12 @@ async def set_budget(connection: TenantConnection, job_id: UUID, budget_tokens: 
 
 
 async def retry(connection: TenantConnection, job_id: UUID) -> Recorded:
-    """Go on with a failed or cancelled job at the steps that are not done.
+    """Go on with a failed, cancelled or killed job at the steps that are not done.
 
     Raises:
-        SomaError: ``not_found``, ``job_not_retryable`` or ``capsule_recalled``.
+        SomaError: ``not_found``, ``job_not_retryable``, ``capsule_recalled`` or ``kill_switch_active``.
     """
+    await _require_admitted(connection, job_id)
     job = await connection.fetchrow(
         "SELECT j.status, j.parent_job_id, i.status AS installation_status FROM jobs j "
         "LEFT JOIN installations i ON i.id = j.installation_id WHERE j.id = $1 FOR UPDATE OF j",
@@ -159,8 +165,8 @@ async def retry(connection: TenantConnection, job_id: UUID) -> Recorded:
     )
     if job is None:
         raise _not_found()
-    if job["status"] not in ("failed", "cancelled") or job["parent_job_id"] is not None:
-        hint = "retry its parent job" if job["parent_job_id"] else "only a failed or cancelled job can be retried"
+    if job["status"] not in ENDED_SHORT or job["parent_job_id"] is not None:
+        hint = "retry its parent job" if job["parent_job_id"] else "only one that did not complete can be retried"
         raise SomaError(Code.JOB_NOT_RETRYABLE, f"The job is {job['status']}; {hint}.")
     if job["installation_status"] == "quarantined":
         raise SomaError(Code.CAPSULE_RECALLED, "The job's capsule was recalled; it does not run any more.")
@@ -168,7 +174,7 @@ async def retry(connection: TenantConnection, job_id: UUID) -> Recorded:
 
 
 async def reopen(connection: asyncpg.Connection, job_id: UUID) -> asyncpg.Record:
-    """Make a failed or cancelled job ready for another run, in its next epoch; its row."""
+    """Make a failed, cancelled or killed job ready for another run, in its next epoch; its row."""
     await connection.execute(_REOPEN, job_id)
     row = await connection.fetchrow(
         "UPDATE jobs SET steps_done = (SELECT count(*) FROM job_steps WHERE job_id = $1 "
@@ -182,6 +188,14 @@ async def reopen(connection: asyncpg.Connection, job_id: UUID) -> asyncpg.Record
 async def _wake(connection: asyncpg.Connection, row: asyncpg.Record) -> Recorded:
     order = SignalOrder(tenant_id=row["tenant_id"], workflow_id=row["workflow_id"], signal="wake")
     return await record(connection, order)
+
+
+async def _require_admitted(connection: asyncpg.Connection, job_id: UUID) -> None:
+    """Insist that no kill switch stops what is about to go on."""
+    job = await connection.fetchrow("SELECT tenant_id, capsule_id, session_id FROM jobs WHERE id = $1", job_id)
+    if job is None:
+        raise _not_found()
+    await require_admitted(connection, job["tenant_id"], job["capsule_id"], job_id, job["session_id"])
 
 
 async def _status(connection: asyncpg.Connection, job_id: UUID) -> str:

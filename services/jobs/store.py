@@ -39,7 +39,7 @@ WITH job AS (
 )
 SELECT installation_id, capsule_id, environment, inputs::text AS inputs, attachments::text AS attachments,
   submitted_by, priority, depth, session_id, budget_tokens, reserved_tokens, spent_tokens, pause_requested,
-  cancel_requested, deadline, created_at,
+  cancel_requested, deadline, created_at, kill_switch_id,
   (SELECT coalesce(json_agg(json_build_array(step_id, status, attempt, attempt_base, output)), '[]')::text
      FROM job_steps WHERE job_id = $1) AS steps
 FROM job
@@ -47,13 +47,13 @@ FROM job
 
 # Both statements below lock the job first, and write the step only over a row that is not settled. A condition on
 # job_steps would be answered from before the lock, and two attempts at once would both find the step undone.
-_FENCE = """
+FENCE = """
 WITH fence AS MATERIALIZED (
   SELECT id, tenant_id FROM jobs
   WHERE id = $1 AND epoch = $2 AND status IN ('queued', 'running', 'waiting', 'paused') FOR UPDATE
 )"""
 
-_SETTLE = f"""{_FENCE}, step AS (
+_SETTLE = f"""{FENCE}, step AS (
   INSERT INTO job_steps AS s (job_id, step_id, tenant_id, action, status, attempt, output, verdict, started_at,
                               finished_at)
   SELECT id, $3, tenant_id, $4, $5, $6, $7::text::jsonb, $8::text::jsonb, $9, clock_timestamp() FROM fence
@@ -91,7 +91,7 @@ _SETTLE = f"""{_FENCE}, step AS (
 SELECT pause_requested, cancel_requested FROM job
 """  # noqa: S608 - a constant of ours
 
-_MARK = f"""{_FENCE}, step AS (
+_MARK = f"""{FENCE}, step AS (
   INSERT INTO job_steps AS s (job_id, step_id, tenant_id, action, status, attempt, error, started_at)
   SELECT id, $3, tenant_id, $4, $5, $6, $7::text::jsonb, clock_timestamp() FROM fence
   ON CONFLICT (job_id, step_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
@@ -152,6 +152,7 @@ class JobState:
     deadline: datetime | None
     created_at: datetime
     steps: dict[str, StepRow] = field(default_factory=dict)
+    kill_switch_id: UUID | None = None
 
     @property
     def settled(self) -> frozenset[str]:
@@ -233,6 +234,7 @@ async def begin(
         deadline=row["deadline"],
         created_at=row["created_at"],
         steps=steps,
+        kill_switch_id=row["kill_switch_id"],
     )
 
 

@@ -18,6 +18,7 @@ from somagent.domain.model import JsonObject
 from somagent.services.installed import InstalledCapsule, current_capsule, forget_current
 from somagent.services.jobs.requests import JobRequest
 from somagent.services.jobs.store import encode
+from somagent.services.kill_switch.admission import require_admitted
 from somagent.services.starter import FIRST_LOOK, Recorded, argument_of
 
 DEFAULT_BUDGET_TOKENS = 1_000_000
@@ -30,6 +31,7 @@ WITH job AS (
     workflow_id, created_at)
   SELECT $1, $2, 'capsule.run', $3, $4, $5, i.id, $7::text::jsonb, $8::text::jsonb, $9, $10::uuid, $11, $12::uuid, $13,
     $14, $15, $16, $17, $18, $19 FROM installations i WHERE i.id = $6 AND i.status = 'installed'
+    AND NOT soma_stopped($2, $3, $22::text[])
   RETURNING tenant_id
 ), ordered AS (
   INSERT INTO outbox (tenant_id, kind, key, payload, available_at)
@@ -71,7 +73,7 @@ async def submit(
     """Take a job. A child's workflow is started by its parent's, so only other jobs are ordered.
 
     Raises:
-        SomaError: ``capsule_not_installed``, ``capsule_recalled``, ``input_invalid``, ``not_found`` (an attachment).
+        SomaError: ``capsule_not_installed``, ``capsule_recalled``, ``input_invalid``, ``kill_switch_active``.
     """
     capsule, remembered = await _capsule(connection, tenant_id, request)
     taken = await _take(connection, capsule, tenant_id, user_id, request, job_id, parent)
@@ -105,6 +107,7 @@ async def _take(
     budget = DEFAULT_BUDGET_TOKENS if budget is None else budget
     order = None if parent else order_for(argument, capsule, request.priority, inputs)
     workflow_id = f"job-{identity}"
+    runs = (identity, parent.job_id if parent else None, request.session_id)
     row = await connection.fetchrow(
         _INSERT,
         identity,
@@ -128,8 +131,10 @@ async def _take(
         created_at,
         order.model_dump_json(by_alias=True) if order else None,
         FIRST_LOOK,
+        [str(run) for run in runs],
     )
     if row is None:
+        await require_admitted(connection, tenant_id, capsule.capsule_id, *runs)
         return None
     recorded = Recorded(row["outbox_id"], order) if order is not None else None
     document = _document(identity, capsule, request, created_at, workflow_id, budget, argument.deadline)

@@ -1,0 +1,1 @@
+"""The kill switch: stopping what runs, and refusing what would begin."""
