@@ -15,7 +15,12 @@ from somagent.adapters.postgres.database import Database
 from somagent.adapters.settings import Settings
 from somagent.adapters.slm.registry import providers_from
 from somagent.adapters.temporal.client import connect
+from somagent.adapters.vault import Vault
 from somagent.services.gate.gate import Gate, open_gate
+from somagent.services.gate.refusals import GateRefusals
+from somagent.services.identity.login import Login
+from somagent.services.identity.login_limits import LoginLimits
+from somagent.services.identity.passwords import Passwords
 from somagent.services.jobs.reading import FinishedJobs
 from somagent.services.memory import MemoryService
 from somagent.services.notifications import Channels
@@ -35,6 +40,7 @@ class State:
         redis: does not connect before its first command, and fails within 2 s.
         temporal: does not connect before its first call.
         gate: what governs at this moment, in memory.
+        login: from credentials to tokens, with the hashing of passwords and the vault of second factors.
         starter: tells Temporal in the background what a request has recorded.
         folder: the shipped capsules.
         memory: embeds by the configured provider.
@@ -49,6 +55,7 @@ class State:
     keyring: KeyRing
     verifier: TokenVerifier
     gate: Gate
+    login: Login
     starter: Starter
     finished_jobs: FinishedJobs
     folder: CapsulesFolder
@@ -96,8 +103,16 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             redis=redis,
             temporal=temporal,
             keyring=keyring,
-            verifier=TokenVerifier(keyring, gate.revocations.__contains__),
+            verifier=TokenVerifier(keyring, GateRefusals(gate)),
             gate=gate,
+            login=Login(
+                app_db,
+                keyring,
+                gate,
+                Passwords(),
+                Vault(settings.keys),
+                LoginLimits(settings.redis_url.get_secret_value()),
+            ),
             starter=starter,
             finished_jobs=FinishedJobs(),
             folder=CapsulesFolder(settings.capsules_dir),
