@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     deployment_mode: DeploymentMode = Field(default=DeploymentMode.DEVELOPER_LIGHT, alias="SOMAGENT_DEPLOYMENT_MODE")
     """In force for every tenant that has chosen no mode of its own."""
 
+    allow_moderation_bypass: bool = Field(default=False, alias="SOMAGENT_ALLOW_MODERATION_BYPASS")
+    """Whether a token that names moderation:bypass is heeded."""
+
+    region: str = Field(default="", max_length=64, alias="SOMAGENT_REGION")
+    """Where this deployment is, in the words of tenants' and capsules' residency. They refuse one that does not say."""
+
     worker_tuning: Literal["fixed", "resource"] = Field(default="fixed", alias="SOMAGENT_WORKER_TUNING")
     """How many tasks a worker takes at once: a fixed number, or as many as memory (80 %) and CPU (90 %) bear."""
 

@@ -12,10 +12,12 @@ from temporalio.client import Client
 from somagent.adapters.capsules_folder import CapsulesFolder
 from somagent.adapters.keys import KeyRing
 from somagent.adapters.postgres.database import Database
+from somagent.adapters.queue.redis_streams import RedisStreams
 from somagent.adapters.settings import Settings
 from somagent.adapters.slm.registry import providers_from
 from somagent.adapters.temporal.client import connect
 from somagent.adapters.vault import Vault
+from somagent.services.admission import Admission
 from somagent.services.gate.gate import Gate, open_gate
 from somagent.services.gate.refusals import GateRefusals
 from somagent.services.identity.login import Login
@@ -23,9 +25,14 @@ from somagent.services.identity.login_limits import LoginLimits
 from somagent.services.identity.passwords import Passwords
 from somagent.services.jobs.reading import FinishedJobs
 from somagent.services.memory import MemoryService
+from somagent.services.moderation.guard import Moderation
 from somagent.services.notifications import Channels
+from somagent.services.policy.cache import VerdictCache
+from somagent.services.policy.engine import PolicyEngine
+from somagent.services.slm.asking import Asking
 from somagent.services.starter import Starter
 from somagent.services.tokens import TokenVerifier
+from somagent.services.wakeups import Wakeups
 
 _REDIS_SECONDS = 2.0
 
@@ -40,6 +47,11 @@ class State:
         redis: does not connect before its first command, and fails within 2 s.
         temporal: does not connect before its first call.
         gate: what governs at this moment, in memory.
+        policy: verdicts on prompts and acts; fails closed.
+        moderation: screens prompts and counts strikes; fails closed.
+        admission: the stages of the gate that a prompt passes, in order.
+        asking: puts questions to models, through the queue and budgets.
+        wakeups: tells watchers that something has changed.
         login: from credentials to tokens, with the hashing of passwords and the vault of second factors.
         starter: tells Temporal in the background what a request has recorded.
         folder: the shipped capsules.
@@ -55,6 +67,11 @@ class State:
     keyring: KeyRing
     verifier: TokenVerifier
     gate: Gate
+    policy: PolicyEngine
+    moderation: Moderation
+    admission: Admission
+    asking: Asking
+    wakeups: Wakeups
     login: Login
     starter: Starter
     finished_jobs: FinishedJobs
@@ -90,12 +107,16 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         stack.push_async_callback(redis.aclose)
         keyring = KeyRing(settings.keys)
         gate = await stack.enter_async_context(open_gate(settings, system_db, keyring))
+        verdicts = VerdictCache(settings.redis_url.get_secret_value())
+        stack.push_async_callback(verdicts.close)
         temporal = await connect(settings, lazy=True)
         starter = Starter(temporal, app_db)
         starter.start()
         stack.push_async_callback(starter.close)
         providers = providers_from(settings)
         stack.push_async_callback(providers.close)
+        policy = PolicyEngine(gate, app_db, verdicts)
+        moderation = Moderation(app_db, bypass_allowed=settings.allow_moderation_bypass)
         yield State(
             settings=settings,
             app_db=app_db,
@@ -105,6 +126,11 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             keyring=keyring,
             verifier=TokenVerifier(keyring, GateRefusals(gate)),
             gate=gate,
+            policy=policy,
+            moderation=moderation,
+            admission=Admission(app_db, gate, moderation, policy, settings.region),
+            asking=Asking(app_db, RedisStreams(redis), redis),
+            wakeups=Wakeups(redis),
             login=Login(
                 app_db,
                 keyring,

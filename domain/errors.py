@@ -69,6 +69,7 @@ class Code(StrEnum):
     KILL_SWITCH_ACTIVE = "kill_switch_active"
     KILL_SWITCH_NOT_ENGAGED = "kill_switch_not_engaged"
     RESIDENCY_REFUSED = "residency_refused"
+    POLICY_UNAVAILABLE = "policy_unavailable"
     MODERATION_REFUSED = "moderation_refused"
     MODERATION_LOCKED = "moderation_locked"
     MODERATION_UNAVAILABLE = "moderation_unavailable"
@@ -223,7 +224,7 @@ _CATEGORIES: dict[Category, tuple[Code, ...]] = {
     _C.UNAVAILABLE: (
         Code.DECISION_PENDING, Code.TEMPORAL_UNAVAILABLE, Code.DATABASE_UNAVAILABLE, Code.REDIS_UNAVAILABLE,
         Code.SLM_UNAVAILABLE, Code.DISK_FULL, Code.PART_MISSING, Code.PART_FAILED, Code.STACK_NOT_RUNNING,
-        Code.KILL_SWITCH_ACTIVE, Code.MODERATION_UNAVAILABLE, Code.CONSTITUTION_UNVERIFIABLE,
+        Code.KILL_SWITCH_ACTIVE, Code.POLICY_UNAVAILABLE, Code.MODERATION_UNAVAILABLE, Code.CONSTITUTION_UNVERIFIABLE,
     ),
     _C.EXTERNAL: (
         Code.HTTP_FAILED, Code.GIT_FAILED, Code.SHELL_FAILED, Code.SLM_FAILED, Code.SLM_INVALID_OUTPUT,

@@ -17,6 +17,11 @@ class Law:
     rules: RuleSet
     production: bool
 
+    @property
+    def mark(self) -> str:
+        """Equal laws have equal marks: the constitution, the rules, and whether the mode is a production mode."""
+        return f"{self.constitution.content_hash}:{self.rules.content_hash}:{'p' if self.production else 'd'}"
+
     def judge(self, signals: Signals) -> Verdict:
         """The verdict on an act."""
         return judge(signals, self.constitution, production=self.production)
