@@ -9,13 +9,12 @@ from typing import Final
 import asyncpg
 import orjson
 import structlog
-from pydantic import ValidationError
 
 from somagent.adapters.keys import KeyRing
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.model import JsonObject
 from somagent.domain.policy.bundles import verify_bundle
-from somagent.domain.policy.constitution import Constitution
+from somagent.domain.policy.constitution import Constitution, parse_constitution
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +38,9 @@ class InForce:
     why: str = ""
 
 
+_NONE: Final = InForce("", None, "there is none")
+
+
 class Constitutions:
     """The newest constitution of each tenant."""
 
@@ -58,24 +60,25 @@ class Constitutions:
         Raises:
             SomaError: ``constitution_unverifiable``.
         """
-        found = self._in_force.get(tenant_id) or self._in_force.get(EVERYBODY)
-        if found is None:
-            raise _unverifiable("there is none")
+        found = self.standing(tenant_id)
         if found.constitution is None:
             raise _unverifiable(found.why)
         return found.constitution
 
+    def standing(self, tenant_id: str) -> InForce:
+        """The same with the reason, where it cannot be verified."""
+        return self._in_force.get(tenant_id) or self._in_force.get(EVERYBODY) or _NONE
+
     def _verified(self, row: asyncpg.Record) -> InForce:
         try:
             content: JsonObject = orjson.loads(row["content"])
-            constitution = Constitution.model_validate(content)
+            constitution = parse_constitution(content)
             if constitution.content_hash != row["hash"] or constitution.version != row["version"]:
                 raise SomaError(Code.SIGNATURE_INVALID, "its content is not what its hash says")
             verify_bundle(content, row["signature"], self._public_key(row))
-        except (SomaError, ValidationError) as error:
-            why = error.detail if isinstance(error, SomaError) else "its content is not a constitution"
-            log.error("constitution_unverifiable", tenant=row["tenant_id"], version=row["version"], why=why)
-            return InForce(row["hash"], None, why)
+        except SomaError as error:
+            log.error("constitution_unverifiable", tenant=row["tenant_id"], version=row["version"], why=error.detail)
+            return InForce(row["hash"], None, error.detail)
         return InForce(row["hash"], constitution)
 
     def _public_key(self, row: asyncpg.Record) -> str:

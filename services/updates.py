@@ -1,0 +1,76 @@
+"""A person's decision, carried to a waiting workflow as an update whose answer is awaited for five seconds."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeVar
+
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from somagent.adapters.temporal.client import RPC_TIMEOUT, is_away
+from somagent.domain.errors import Category, Code, SomaError
+from somagent.domain.model import Model
+
+_Answer = TypeVar("_Answer", bound=Model)
+
+
+class WorkflowGoneError(Exception):
+    """The workflow has ended, or was not started yet: the row knows more."""
+
+
+def update_id(*parts: str) -> str:
+    """The same decision asked twice is one update: the hash of object, person and key."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+async def ask(
+    client: Client, workflow_id: str, update: str, argument: Model, identity: str, kind: type[_Answer]
+) -> _Answer:
+    """Send the update and await its answer.
+
+    Raises:
+        WorkflowGoneError: nobody waits for it.
+        SomaError: the workflow's own refusal; ``decision_pending`` when there is no answer in time.
+    """
+    try:
+        answer: _Answer = await client.get_workflow_handle(workflow_id).execute_update(
+            update, argument, id=identity, result_type=kind, rpc_timeout=RPC_TIMEOUT
+        )
+    except WorkflowUpdateFailedError as error:
+        raise _refusal(error) from error
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        raise decision_pending() from error
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise WorkflowGoneError from error
+        # RESOURCE_EXHAUSTED: more decisions at once than a workflow takes.
+        if is_away(error) or error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+            raise decision_pending() from error
+        raise
+    except (OSError, RuntimeError) as error:  # a lazy client that has never reached Temporal
+        raise decision_pending() from error
+    return answer
+
+
+def decision_pending() -> SomaError:
+    """Nobody knows yet whether it counts; the same request again tells."""
+    return SomaError(
+        Code.DECISION_PENDING,
+        "The vote was not confirmed in time, and may count yet. Send the same request again: its answer is the truth.",
+        retry_after=2,
+    )
+
+
+def _refusal(error: WorkflowUpdateFailedError) -> SomaError:
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type in set(Code):
+        refusal = SomaError(Code(cause.type), cause.message)
+        # What is refused for the moment alone may be asked again at once.
+        refusal.retry_after = 1 if refusal.category is Category.CONFLICT and refusal.code in _SOON else None
+        return refusal
+    return decision_pending()
+
+
+_SOON = frozenset({Code.PROPOSAL_NOT_READY, Code.REVIEW_NOT_READY})
