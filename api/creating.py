@@ -17,7 +17,7 @@ from starlette.responses import Response
 from somagent.adapters.postgres.database import TenantConnection, raw_connection
 from somagent.api.state import State
 from somagent.domain.caller import Caller
-from somagent.services.idempotency import AfterCommit, Answer, checked_key, fingerprint, once
+from somagent.services.idempotency import AfterCommit, Answer, checked_key, fingerprint, kept_answer, once
 
 _log = structlog.get_logger("somagent.api")
 
@@ -91,6 +91,20 @@ async def creating_fast(
     ):
         answer = await once(connection, caller, key, mark, lambda: make(connection))
     return answered(answer)
+
+
+async def replayed(request: Request, caller: Caller, key: str | None, body: BaseModel | bytes) -> Response | None:
+    """The first answer to the key again, where there is one; for endpoints that do much before they create.
+
+    Raises:
+        SomaError: ``validation_failed``, ``idempotency_key_reused``.
+    """
+    mark = _mark(request, key, body)
+    if key is None:
+        return None
+    async with _state(request).app_db.connection(caller.tenant_id) as connection:
+        kept = await kept_answer(connection, caller, key, mark)
+    return None if kept is None else answered(kept)
 
 
 def answered(answer: Answer) -> Response:

@@ -38,7 +38,7 @@ from starlette.responses import Response
 
 from somagent.adapters.postgres.database import TenantConnection
 from somagent.api.body import StrictRoute
-from somagent.api.creating import IdempotencyKey, created, creating, creating_fast
+from somagent.api.creating import IdempotencyKey, created, creating, creating_fast, replayed
 from somagent.api.security import requires
 from somagent.api.state import State
 from somagent.domain.caller import Caller
@@ -65,6 +65,7 @@ __all__ = [
     "fetch_page",
     "holds",
     "json_response",
+    "replayed",
     "request_id",
     "require",
     "requires",

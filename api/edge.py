@@ -80,6 +80,7 @@ class _Exchange:
         trace = _TRACEPARENT.match(traceparent)
         trace_id, flags = (trace[1], trace[2]) if trace else (made[32:64], b"01")
         self.traceparent = b"00-%b-%b-%b" % (trace_id, made[64:80], flags)
+        scope["soma.headers"] = []  # of the answer, whatever it will be
         scope["soma.request_id"] = self.request_id.decode("ascii")
         scope["soma.traceparent"] = self.traceparent.decode("ascii")
 
@@ -90,6 +91,7 @@ class _Exchange:
             self.status = message["status"]
             message["headers"] = [
                 *message.get("headers", ()),
+                *self._scope["soma.headers"],
                 (b"x-request-id", self.request_id),
                 (b"traceparent", self.traceparent),
                 (b"x-content-type-options", b"nosniff"),

@@ -39,6 +39,12 @@ FROM held WHERE b.tenant_id = held.tenant_id AND b.day = held.day
 """
 
 
+_REMAINING = f"""
+SELECT t.daily_tokens - coalesce(b.spent_tokens + b.reserved_tokens, 0) FROM tenants t
+LEFT JOIN daily_budgets b ON b.tenant_id = t.id AND b.day = {_DAY} WHERE t.id = $1
+"""  # noqa: S608 - the day is an expression of ours
+
+
 class _NoRoom(Exception):
     """One level had no room; the savepoint takes the others back."""
 
@@ -54,6 +60,12 @@ async def reserve(connection: asyncpg.Connection, tenant_id: str, job_id: str | 
     except _NoRoom:
         return False
     return True
+
+
+async def remaining_today(connection: asyncpg.Connection, tenant_id: str) -> int:
+    """Tokens that are left of the tenant's day; never below 0, also after its limit was lowered."""
+    left: int | None = await connection.fetchval(_REMAINING, tenant_id)
+    return max(0, left or 0)
 
 
 async def release(connection: asyncpg.Connection, request_id: str, *, spent: int = 0, cost: float = 0.0) -> None:

@@ -82,6 +82,18 @@ def fingerprint(method: str, path: str, canonical_body: bytes) -> str:
     return digest.hexdigest()
 
 
+async def kept_answer(
+    connection: asyncpg.Connection, caller: Caller, key: str, request_fingerprint: str
+) -> Answer | None:
+    """The first answer to a key, where there is one: for what has to be known before anything is begun.
+
+    Raises:
+        SomaError: ``idempotency_key_reused``.
+    """
+    kept = await connection.fetchrow(_LOOK, caller.tenant_id, caller.user_id, key)
+    return None if kept is None else _again(kept, request_fingerprint)
+
+
 async def once(
     connection: asyncpg.Connection,
     caller: Caller,

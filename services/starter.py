@@ -21,7 +21,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from somagent.adapters.postgres.database import Database
-from somagent.adapters.temporal.client import RPC_TIMEOUT, SOMA_CAPSULE, SOMA_STATUS, SOMA_TENANT
+from somagent.adapters.temporal.client import RPC_TIMEOUT, SOMA_CAPSULE, SOMA_SESSION, SOMA_STATUS, SOMA_TENANT
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.orders import SignalOrder, WorkflowOrder
 from somagent.domain.model import Model
@@ -88,6 +88,8 @@ async def _start(client: Client, order: WorkflowOrder) -> None:
     attributes = [SearchAttributePair(SOMA_TENANT, order.tenant_id), SearchAttributePair(SOMA_STATUS, order.status)]
     if order.capsule:
         attributes.append(SearchAttributePair(SOMA_CAPSULE, order.capsule))
+    if order.session:
+        attributes.append(SearchAttributePair(SOMA_SESSION, order.session))
     try:
         await client.start_workflow(
             order.workflow,
@@ -149,6 +151,10 @@ class Starter:
             queue.put_nowait((self._last, recorded))
         except asyncio.QueueFull:
             log.info("starter_backlog_full", workflow_id=recorded.order.workflow_id)
+
+    def told(self, recorded: Recorded) -> None:
+        """Temporal has been told by somebody else: the order may go."""
+        self._told.put_nowait((recorded.order.tenant_id, recorded.outbox_id))
 
     async def close(self) -> None:
         """Stop; what was not told stays in the outbox."""

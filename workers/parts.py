@@ -28,6 +28,7 @@ from somagent.services.jobs.places import Places
 from somagent.services.jobs.runner import StepRunner
 from somagent.services.memory import MemoryService
 from somagent.services.rate_limits import RateLimits
+from somagent.services.sessions.answering import TurnAnswers
 from somagent.services.wakeups import Wakeups
 
 
@@ -46,6 +47,7 @@ class Parts:
     runner: StepRunner
     children: ChildJobs
     models: ModelSteps
+    turns: TurnAnswers
     wakeups: Wakeups
     keyring: KeyRing
     gate: Gate
@@ -79,6 +81,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         gate = await stack.enter_async_context(open_gate(settings, system_db, keyring))
         port = _free_port()
         wakeups = Wakeups(redis)
+        memory = MemoryService(providers.embedding)
         effects = Effects(tools, recorded_effects(settings, providers.embedding, gate))
         yield Parts(
             settings=settings,
@@ -91,7 +94,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             providers=providers,
             runner=StepRunner(app_db, effects, Places(settings), RateLimits(settings), wakeups, gate),
             children=ChildJobs(app_db, wakeups, gate),
-            models=ModelSteps(app_db, queue, MemoryService(providers.embedding), wakeups, gate),
+            models=ModelSteps(app_db, queue, memory, wakeups, gate),
+            turns=TurnAnswers(app_db, queue, memory, wakeups, gate),
             wakeups=wakeups,
             keyring=keyring,
             gate=gate,

@@ -17,10 +17,12 @@ from somagent.activities.jobs import HeavySteps, JobWork, ModelRequests, Sandbox
 from somagent.adapters.settings import Settings
 from somagent.services.notifications import Channels
 from somagent.services.starter import WORKFLOW_QUEUE
-from somagent.workers.answers import StepAnswers
+from somagent.workers.answers import Answers
 from somagent.workers.capsules import capsule_activities, capsule_workflows
+from somagent.workers.constitution import constitution_activities, constitution_workflows
 from somagent.workers.parts import Parts
 from somagent.workers.runner import workflow_runner
+from somagent.workers.sessions import session_activities, session_workflows
 from somagent.workers.slm_consumer import SlmConsumer
 from somagent.workers.slm_metrics import SlmMetrics
 from somagent.workflows.job_execution import JobExecutionWorkflow
@@ -110,7 +112,7 @@ def _job_work(parts: Parts) -> list[Callable[..., Any]]:
 def workflows_role(parts: Parts) -> Role:
     """Workflow tasks, with the local activities that belong to them."""
     activities = [*_job_work(parts), *capsule_activities(parts.app_db, parts.system_db, parts.folder)]
-    workflows = [JobExecutionWorkflow, *capsule_workflows()]
+    workflows = [JobExecutionWorkflow, *capsule_workflows(), *constitution_workflows(), *session_workflows()]
     return Workers([_worker(parts, WORKFLOW_QUEUE, activities, workflows, max_concurrent_local_activities=32)])
 
 
@@ -120,6 +122,8 @@ def activities_role(parts: Parts) -> Role:
         *_job_work(parts),
         HeavySteps(parts.runner).run_step,
         *capsule_activities(parts.app_db, parts.system_db, parts.folder),
+        *constitution_activities(parts.app_db),
+        *session_activities(parts),
     ]
     sandboxed = [SandboxedSteps(parts.runner).run_sandboxed_step]
     return Workers(
@@ -132,7 +136,7 @@ def activities_role(parts: Parts) -> Role:
 
 def slm_role(parts: Parts) -> Role:
     """Requests to models, and the consumer that answers them."""
-    answers = StepAnswers(parts.app_db, parts.models, parts.client)
+    answers = Answers(parts.app_db, parts.models, parts.turns, parts.wakeups, parts.client)
     consumer = SlmConsumer(
         parts.queue,
         parts.providers,

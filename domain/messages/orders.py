@@ -28,6 +28,7 @@ class WorkflowOrder(Model):
     details: str = ""
     status: str = "running"
     capsule: str | None = None
+    session: str | None = None
     memo: dict[str, str] = Field(default_factory=dict)
     priority: Annotated[int, Field(ge=1, le=5)] = 3
     fairness_weight: float = 1.0

@@ -29,6 +29,7 @@ from somagent.services.jobs.preparation import is_skipped, prepare
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.work import Work, step_failed, take_up
 from somagent.services.memory import MemoryService
+from somagent.services.slm.requests import close_request
 from somagent.services.wakeups import Wakeups
 
 KNOWN_ITEMS = 5
@@ -137,20 +138,8 @@ class ModelSteps:
         """Store an answer and settle the step that asked, in one transaction; a repeat changes nothing."""
         argument = waiting_work(request)
         async with self._database.connection(request.tenant) as connection, connection.transaction():
-            row = await connection.fetchrow(
-                "SELECT status FROM slm_requests WHERE request_id = $1 FOR UPDATE", request.request_id
-            )
-            if row is None or row["status"] not in ("queued", "running"):
+            if not await close_request(connection, request.request_id, response):
                 return await _standing(connection, argument)
-            used = response.metrics.total_tokens
-            await release(connection, request.request_id, spent=used, cost=response.metrics.cost)
-            await connection.execute(
-                "UPDATE slm_requests SET status = $2, response = $3::text::jsonb, finished_at = clock_timestamp() "
-                "WHERE request_id = $1",
-                request.request_id,
-                "failed" if response.error else "completed",
-                response.model_dump_json(),
-            )
             if argument is None:
                 return WorkResult()
             result = await self._settle_step(connection, argument, response)

@@ -1,0 +1,1 @@
+"""Asking models outside jobs: sessions, chat and inference."""
