@@ -29,7 +29,7 @@ class Governed(Requires):
         """
         gate = state_of(request).gate
         try:
-            gate.watch.require_fresh()
+            await gate.watch.ensure_fresh()
             gate.kills.require_global_off()
         except SomaError:
             _say(request, Passage(), "", allowed=False)

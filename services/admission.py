@@ -113,7 +113,7 @@ class Admission:
             raise
 
     async def _stages(self, caller: Caller, approach: Approach, passage: Passage, request_id: str | None) -> None:
-        self._gate.watch.require_fresh()
+        await self._gate.watch.ensure_fresh()
         self._gate.kills.require_off(caller.tenant_id, approach.capsule_id)
         passage.stage = "capsule"
         async with self._database.connection(caller.tenant_id) as connection:

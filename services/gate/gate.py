@@ -27,7 +27,7 @@ from somagent.services.gate.watch import GateWatch
 class Gate:
     """What governs, as of this moment.
 
-    Every book answers from memory. Ask :meth:`GateWatch.require_fresh` before relying on one where nothing else asks
+    Every book answers from memory. Ask :meth:`GateWatch.ensure_fresh` before relying on one where nothing else asks
     Postgres in the same breath.
     """
 
@@ -41,13 +41,13 @@ class Gate:
     tenants: Tenants
     training: TrainingLocks
 
-    def law(self, tenant_id: str) -> Law:
+    async def law(self, tenant_id: str) -> Law:
         """What the tenant's acts are judged by.
 
         Raises:
-            SomaError: ``constitution_unverifiable``; ``database_unavailable`` when what is known is too old.
+            SomaError: ``constitution_unverifiable``; ``database_unavailable`` when nobody can tell what governs.
         """
-        self.watch.require_fresh()
+        await self.watch.ensure_fresh()
         mode = self.tenants.of(tenant_id).mode
         return Law(self.constitutions.of(tenant_id), self.rules.of(tenant_id), mode.is_production)
 

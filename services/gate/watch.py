@@ -73,37 +73,52 @@ class GateWatch:
             SomaError: ``database_unavailable``.
         """
         async with self._looking, self._database.connection("") as connection:
-            looked_at = time.monotonic()
-            versions = {
-                row["kind"]: row["version"] for row in await connection.fetch("SELECT kind, version FROM gate_changes")
-            }
-            for kind, book in self._books.items():
-                if self._versions.get(kind) != versions.get(kind, 0):
-                    await book.load(connection)
-                    self._versions[kind] = versions.get(kind, 0)
-            self._looked_at = looked_at
+            await self._look(connection)
 
-    def require_fresh(self) -> None:
-        """Insist that what is remembered is of this moment.
+    async def _look(self, connection: asyncpg.Connection) -> None:
+        looked_at = time.monotonic()
+        versions = {
+            row["kind"]: row["version"] for row in await connection.fetch("SELECT kind, version FROM gate_changes")
+        }
+        for kind, book in self._books.items():
+            if self._versions.get(kind) != versions.get(kind, 0):
+                await book.load(connection)
+                self._versions[kind] = versions.get(kind, 0)
+        self._looked_at = looked_at
+
+    async def ensure_fresh(self) -> None:
+        """Insist that what is remembered is of this moment; usually that costs a look at a clock.
+
+        A process that was held up (a laden machine, a long import) looks again instead of refusing.
 
         Raises:
-            SomaError: ``database_unavailable``, when Postgres could not be asked for too long.
+            SomaError: ``database_unavailable``, when Postgres cannot be asked.
         """
-        if time.monotonic() - self._looked_at > STALE_SECONDS:
+        if self._is_fresh():
+            return
+        try:
+            async with asyncio.timeout(STALE_SECONDS):
+                await self.refresh()
+        except (SomaError, TimeoutError, asyncpg.PostgresError) as error:
+            if self._is_fresh():  # another task's look has succeeded meanwhile
+                return
             raise SomaError(
                 Code.DATABASE_UNAVAILABLE,
                 "Postgres does not answer, so nobody can tell what governs at this moment. Nothing was decided; "
                 "try again shortly.",
                 retry_after=2,
-            )
+            ) from error
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._looked_at <= STALE_SECONDS
 
     async def _watch(self) -> None:
         while True:
             try:
-                async with self._database.pool.acquire(timeout=5) as connection:
+                async with self._database.connection("") as connection:
                     await connection.add_listener(_CHANNEL, self._notified)
                     try:
-                        await self._look_until_it_fails()
+                        await self._look_until_it_fails(connection)
                     finally:
                         if not connection.is_closed():
                             await connection.remove_listener(_CHANNEL, self._notified)
@@ -111,12 +126,14 @@ class GateWatch:
                 log.warning("gate_not_read", error=repr(error))
                 await asyncio.sleep(LOOK_SECONDS)
 
-    async def _look_until_it_fails(self) -> None:
+    async def _look_until_it_fails(self, connection: asyncpg.Connection) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._nudge.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):  # wait_for of 3.11 can lose the cancellation that ends us
+                    await self._nudge.wait()
             self._nudge.clear()
-            await self.refresh()
+            async with self._looking:
+                await self._look(connection)
 
     def _notified(self, *_: object) -> None:
         self._nudge.set()

@@ -101,7 +101,7 @@ class Login:
                 ``capability_not_owned``; ``account_locked`` or ``rate_limited`` (429); ``constitution_unverifiable``.
         """
         await self.limits.check(address, given.tenant_id, given.user_id)
-        self.gate.watch.require_fresh()
+        await self.gate.watch.ensure_fresh()
         try:
             person = await self._recognised(given)
             return await self._admitted(given, person)

@@ -49,11 +49,12 @@ async def _ask(connection: TenantConnection, work: Work, step_id: str, channels:
             row = Settled(step_id, step.action, "skipped", 1, None, started_at=datetime.now(UTC))
             await settle(connection, job.job_id, job.epoch, row)
         return ApprovalOpened(approval_id="", status="approved")
-    prepared = prepare(step, job, work.law)
+    law = await work.law()
+    prepared = prepare(step, job, law)
     if isinstance(prepared.params, RequestApprovalParams):
         channels.check(prepared.params.channel)
     arguments = prepared.params.model_dump(mode="json", by_alias=True) if only_asks else prepared.arguments
-    question = question_for(step, arguments, work.definition, work.law)
+    question = question_for(step, arguments, work.definition, law)
     approval_id, status = await open_question(connection, job, step, question)
     if status == "pending":
         await mark(connection, job.job_id, job.epoch, step_id, step.action, "waiting", job.attempt(step_id) - 1)

@@ -71,9 +71,10 @@ class ChildJobs:
             row = Settled(step_id, step.action, "skipped", job.attempt(step_id), None, started_at=datetime.now(UTC))
             await settle(connection, job.job_id, job.epoch, row)
             return ChildOpened(settled=True)
-        prepared = prepare(step, job, work.law)
+        law = await work.law()
+        prepared = prepare(step, job, law)
         if step.requires_approval:
-            await require_approval(connection, job, step, prepared.arguments, work.definition, work.law)
+            await require_approval(connection, job, step, prepared.arguments, work.definition, law)
         params = prepared.params
         assert isinstance(params, CapsuleRunParams)  # noqa: S101 - only capsule.run opens children
         if job.depth + 1 > MAX_DEPTH:

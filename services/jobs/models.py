@@ -93,11 +93,12 @@ class ModelSteps:
             if await settle(connection, job.job_id, job.epoch, row) is None:
                 return await ended(connection, job.job_id)
             return WorkResult(settled=(step.id,))
-        prepared = prepare(step, job, work.law)
+        law = await work.law()
+        prepared = prepare(step, job, law)
         known = await self._known(connection, work) if isinstance(prepared.params, SlmCompleteParams) else ()
         tokens = worst_case_tokens(prepared.params, work.definition, known)
         if step.requires_approval:
-            await require_approval(connection, job, step, prepared.arguments, work.definition, work.law)
+            await require_approval(connection, job, step, prepared.arguments, work.definition, law)
         request = build_request(argument, work, prepared.params, waiter, known)
         async with connection.transaction():
             # A repeat after a crash must not reserve twice.

@@ -6,7 +6,6 @@ An attempt after a crash takes up at the first step without one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,20 +18,16 @@ from somagent.domain.messages.jobs import WorkArgument, WorkOutcome, WorkResult
 from somagent.services.gate.gate import Gate
 from somagent.services.jobs.approvals import require_approval
 from somagent.services.jobs.artifacts import save_output
+from somagent.services.jobs.checkpoints import Overtaken
 from somagent.services.jobs.effects import Act, Effects
 from somagent.services.jobs.outcome import concluding_outputs, ended
 from somagent.services.jobs.places import Places
 from somagent.services.jobs.preparation import is_skipped, prepare
+from somagent.services.jobs.segment import Heartbeat, Segment
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.work import Work, step_failed, take_up
 from somagent.services.rate_limits import RateLimits
 from somagent.services.wakeups import Wakeups
-
-Heartbeat = Callable[[], None]
-
-
-class Overtaken(Exception):
-    """Another attempt has written this step, or the job has ended: what was done here is rolled back."""
 
 
 class StepRunner:
@@ -61,72 +56,18 @@ class StepRunner:
                 work, result = await take_up(connection, argument, run_id, self._gate)
                 if work is None:
                     return result
-                return await self._segment(connection, argument, work, heartbeat)
+                return await Segment(connection, work, self._effects, self._places).run(argument, heartbeat)
         finally:
             self._wakeups.job_changed(argument.job_id)
 
-    async def _segment(
-        self, connection: TenantConnection, argument: WorkArgument, work: Work, heartbeat: Heartbeat
-    ) -> WorkResult:
-        settled: list[str] = []
-        concluded = False
-        stop = work.job.pause_requested or work.job.cancel_requested
-        for position, step_id in enumerate(argument.steps):
-            if step_id in work.job.settled:
-                settled.append(step_id)
-                continue
-            if stop:
-                return WorkResult(settled=tuple(settled), outcome=WorkOutcome.PAUSED)
-            following = argument.steps[position + 1] if position + 1 < len(argument.steps) else None
-            concludes = argument.concludes and following is None
-            try:
-                stop, concluded = await self._light_step(connection, work, step_id, following, concludes=concludes)
-            except Overtaken:
-                return await ended(connection, argument.job_id, settled=tuple(settled))
-            except SomaError as error:
-                result = await self._step_failed(connection, work, step_id, error)
-                return result.model_copy(update={"settled": tuple(settled)})
-            settled.append(step_id)
-            heartbeat()
-        return WorkResult(settled=tuple(settled), concluded=concluded)
-
-    async def _light_step(
-        self, connection: TenantConnection, work: Work, step_id: str, following: str | None, *, concludes: bool
-    ) -> tuple[bool, bool]:
-        """One step to its checkpoint: whether to stop before the next, and whether the job is completed."""
-        step, job = work.steps[step_id], work.job
-        started_at = datetime.now(UTC)
-        if await is_skipped(step, job):
-            row = Settled(step_id, step.action, "skipped", job.attempt(step_id), None, started_at=started_at)
-            return await self._settle(connection, work, row, following, concludes=concludes)
-        prepared = prepare(step, job, work.law)
-        if step.requires_approval:
-            await require_approval(connection, job, step, prepared.arguments, work.definition, work.law)
-        context = self._places.context(job, step_id, work.planned[step_id].timeout_seconds)
-        act = Act(prepared.spec, prepared.params, job, step_id, context, prepared.verdict_json)
-
-        async def finish() -> tuple[bool, bool]:
-            output = (await self._effects.apply(connection, act)).model_dump(mode="json", by_alias=True)
-            if step.save_as is not None:
-                save_output(context, step.save_as, output)
-            row = Settled(step_id, step.action, "completed", job.attempt(step_id), output, act.verdict, started_at)
-            return await self._settle(connection, work, row, following, concludes=concludes)
-
-        if self._effects.is_recorded(prepared.spec):
-            async with connection.transaction():
-                return await finish()
-        return await finish()
-
-    async def _settle(
-        self, connection: asyncpg.Connection, work: Work, row: Settled, following: str | None, *, concludes: bool
-    ) -> tuple[bool, bool]:
+    async def _settle(self, connection: asyncpg.Connection, work: Work, row: Settled, *, concludes: bool) -> bool:
         job = work.job
         job.steps[row.step_id] = StepRow(row.status, row.attempt, row.output)
         outputs = concluding_outputs(work.definition, job) if concludes else None
-        flags = await settle(connection, job.job_id, job.epoch, replace(row, next_step=following, outputs=outputs))
+        flags = await settle(connection, job.job_id, job.epoch, replace(row, outputs=outputs))
         if flags is None:
             raise Overtaken
-        return flags.pause or flags.cancel, outputs is not None
+        return outputs is not None
 
     async def run_step(self, argument: WorkArgument, run_id: str | None, heartbeat: Heartbeat) -> WorkResult:
         """Run one heavy step: shown as running, done outside any transaction, then recorded."""
@@ -155,11 +96,12 @@ class StepRunner:
         try:
             if await is_skipped(step, job):
                 row = Settled(step_id, step.action, "skipped", attempt, None, started_at=datetime.now(UTC))
-                await self._settle(connection, work, row, None, concludes=False)
+                await self._settle(connection, work, row, concludes=False)
                 return None, WorkResult(settled=(step_id,))
-            prepared = prepare(step, job, work.law)
+            law = await work.law()
+            prepared = prepare(step, job, law)
             if step.requires_approval:
-                await require_approval(connection, job, step, prepared.arguments, work.definition, work.law)
+                await require_approval(connection, job, step, prepared.arguments, work.definition, law)
             await self._rate_limits.check(prepared.spec, job.tenant_id)
         except Overtaken:
             return None, await ended(connection, job.job_id)
@@ -182,7 +124,7 @@ class StepRunner:
         row = Settled(act.step_id, step.action, "completed", job.attempt(act.step_id), output, act.verdict)
         try:
             async with self._database.connection(argument.tenant_id) as connection:
-                _, concluded = await self._settle(connection, work, row, None, concludes=argument.concludes)
+                concluded = await self._settle(connection, work, row, concludes=argument.concludes)
                 return WorkResult(settled=(act.step_id,), concluded=concluded)
         except Overtaken:
             async with self._database.connection(argument.tenant_id) as connection:

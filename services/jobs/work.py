@@ -29,14 +29,13 @@ class Work:
     planned: Mapping[str, PlannedStep]
     gate: Gate
 
-    @property
-    def law(self) -> Law:
+    async def law(self) -> Law:
         """What the job's acts are judged by at this moment.
 
         Raises:
             SomaError: ``constitution_unverifiable``, ``database_unavailable``.
         """
-        return self.gate.law(self.job.tenant_id)
+        return await self.gate.law(self.job.tenant_id)
 
 
 async def take_up(

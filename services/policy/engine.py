@@ -99,7 +99,7 @@ class PolicyEngine:
         """
         tenant_id, user = caller.tenant_id, user_id or caller.user_id
         with policy_evaluation_latency_seconds.time():
-            law = self._gate.law(tenant_id)
+            law = await self._gate.law(tenant_id)
             await self._notice(tenant_id, law)
             field = _field(user, evaluation, law)
             kept = await self._cache.find(tenant_id, field)
@@ -115,7 +115,7 @@ class PolicyEngine:
         Raises:
             SomaError: as :meth:`evaluate`.
         """
-        return await _judged(evaluation, self._gate.law(tenant_id))
+        return await _judged(evaluation, await self._gate.law(tenant_id))
 
     async def forget(self, tenant_id: str) -> None:
         """Empty what is remembered of a tenant; whoever changed its rules or its constitution calls it."""

@@ -110,7 +110,7 @@ class TurnAnswers:
     async def _request(
         self, connection: TenantConnection, turn: TurnRef, row: asyncpg.Record
     ) -> tuple[SlmRequest, list[RetrieveSource]]:
-        self._gate.watch.require_fresh()
+        await self._gate.watch.ensure_fresh()
         self._gate.kills.require_off(turn.tenant_id, row["capsule_id"])
         definition = await capsule_of(connection, row["capsule_id"])
         sources = await self._recalled(connection, turn.tenant_id, row["prompt"], definition)
