@@ -16,6 +16,7 @@ from somagent.api.faults import internal_error
 from somagent.api.http_metrics import HttpMetrics
 from somagent.api.problems import problem_response
 from somagent.domain.errors import Code, Fault, SomaError
+from somagent.services.audit.origin import ORIGIN, Origin
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})\Z")
@@ -83,6 +84,7 @@ class _Exchange:
         scope["soma.headers"] = []  # of the answer, whatever it will be
         scope["soma.request_id"] = self.request_id.decode("ascii")
         scope["soma.traceparent"] = self.traceparent.decode("ascii")
+        ORIGIN.set(Origin(scope["soma.request_id"], trace_id.decode("ascii")))
 
     async def send(self, message: Message) -> None:
         """Pass the answer on, with the headers that every answer has."""

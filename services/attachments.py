@@ -19,11 +19,13 @@ from uuid import UUID, uuid4
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from somagent.adapters.postgres.database import raw_connection
 from somagent.adapters.postgres.tables import Attachment
 from somagent.domain.caller import Caller
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.model import Model
 from somagent.domain.times import Timestamp
+from somagent.services.audit.intake import by, take_in
 
 LARGEST_BYTES: Final = 50 * 1024 * 1024
 _LONGEST_NAME_BYTES: Final = 200
@@ -159,6 +161,13 @@ async def record(session: AsyncSession, caller: Caller, root: Path, incoming: In
     await session.flush()
     await session.refresh(row, ["created_at"])
     view = view_of(row)
+    happening = by(
+        caller,
+        "attachment.created",
+        f"attachment:{row.id}",
+        detail={"media_type": row.media_type, "bytes": row.bytes, "sha256": row.sha256},
+    )
+    await take_in(await raw_connection(session), happening)
     await incoming.place(path_of(root, caller.tenant_id, view))
     return view
 

@@ -10,11 +10,10 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 from pydantic import AfterValidator, AwareDatetime, Field
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from somagent.adapters.postgres.tables import AuditEntry
-from somagent.api.deps import Caller, Page, PageDep, StateDep, Timestamp, request_id, requires, soma_router
+from somagent.api.deps import Caller, Page, PageDep, StateDep, Timestamp, requires, soma_router
 from somagent.domain.audit.export import ExportHead, SignedHeader
 from somagent.domain.model import JsonObject, Model
 from somagent.services.audit.intake import by, take_in
@@ -102,7 +101,6 @@ async def head(state: StateDep, caller: Auditor) -> ExportHead:
 
 @router.get("/v1/audit/export", response_model=AuditExport)
 async def export(
-    request: Request,
     state: StateDep,
     caller: Auditor,
     since_seq: Annotated[int, Query(ge=1, le=2**53, description="The first entry wanted")] = 1,
@@ -113,7 +111,6 @@ async def export(
         "audit.exported",
         f"tenant:{caller.tenant_id}",
         detail={"since_seq": since_seq},
-        request_id=request_id(request),
     )
     async with state.app_db.connection(caller.tenant_id) as connection:
         await take_in(connection, happening)

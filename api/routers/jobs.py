@@ -31,6 +31,7 @@ from somagent.api.job_schemas import BudgetChange, Decision, JobList, JobView, T
 from somagent.api.state import State
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import JobStatus
+from somagent.services.audit.intake import Happening, by, take_in
 from somagent.services.jobs import control, deciding, reading
 from somagent.services.jobs.artifacts import chunks_of, list_artifacts, media_type, open_artifact
 from somagent.services.jobs.requests import JobRequest, TaskRequest, request_of
@@ -126,32 +127,41 @@ async def job_events(job_id: UUID, request: Request, state: StateDep, caller: Re
 @router.post("/v1/jobs/{job_id}/cancel", status_code=202, response_model=JobView)
 async def cancel_job(job_id: UUID, state: StateDep, caller: Controller) -> Response:
     """Stop the job; what it did is compensated where that is possible."""
-    return await _controlled(state, caller, job_id, lambda connection: control.cancel(connection, job_id))
+    happening = by(caller, "job.cancel_requested", f"job:{job_id}")
+    return await _controlled(state, happening, job_id, lambda connection: control.cancel(connection, job_id))
 
 
 @router.post("/v1/jobs/{job_id}/pause", status_code=202, response_model=JobView)
 async def pause_job(job_id: UUID, state: StateDep, caller: Controller) -> Response:
     """Let the running step finish, and begin no other until the job is resumed."""
-    return await _controlled(state, caller, job_id, lambda connection: control.pause(connection, job_id))
+    happening = by(caller, "job.paused", f"job:{job_id}")
+    return await _controlled(state, happening, job_id, lambda connection: control.pause(connection, job_id))
 
 
 @router.post("/v1/jobs/{job_id}/resume", status_code=202, response_model=JobView)
 async def resume_job(job_id: UUID, state: StateDep, caller: Controller) -> Response:
     """Go on with a paused job."""
-    return await _controlled(state, caller, job_id, lambda connection: control.resume(connection, job_id))
+    happening = by(caller, "job.resumed", f"job:{job_id}")
+    return await _controlled(state, happening, job_id, lambda connection: control.resume(connection, job_id))
 
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202, response_model=JobView)
 async def retry_job(job_id: UUID, state: StateDep, caller: Controller) -> Response:
     """Go on with a failed, cancelled or killed job at the step where it ended, once no kill switch stops it."""
-    return await _controlled(state, caller, job_id, lambda connection: control.retry(connection, job_id))
+    happening = by(caller, "job.retried", f"job:{job_id}")
+    return await _controlled(state, happening, job_id, lambda connection: control.retry(connection, job_id))
 
 
 @router.post("/v1/jobs/{job_id}/budget", response_model=JobView)
 async def change_budget(job_id: UUID, body: BudgetChange, state: StateDep, caller: Controller) -> Response:
     """Give the job another budget; one that waits for it goes on."""
+    happening = by(caller, "job.budget_changed", f"job:{job_id}", detail={"budget_tokens": body.budget_tokens})
     return await _controlled(
-        state, caller, job_id, lambda connection: control.set_budget(connection, job_id, body.budget_tokens), status=200
+        state,
+        happening,
+        job_id,
+        lambda connection: control.set_budget(connection, job_id, body.budget_tokens),
+        status=200,
     )
 
 
@@ -205,16 +215,17 @@ async def artifact(job_id: UUID, name: str, state: StateDep, caller: Reader) -> 
 
 async def _controlled(
     state: State,
-    caller: Caller,
+    happening: Happening,
     job_id: UUID,
     act: Callable[[TenantConnection], Awaitable[Recorded | None]],
     *,
     status: int = 202,
 ) -> Response:
-    """One act on a job in its transaction; the answer is the job as it stands right after."""
-    async with state.app_db.connection(caller.tenant_id) as connection:
+    """One act on a job in its transaction, audited; the answer is the job as it stands right after."""
+    async with state.app_db.connection(happening.tenant_id) as connection:
         async with connection.transaction():
             recorded = await act(connection)
+            await take_in(connection, happening)
         document = await state.finished_jobs.read(connection, job_id, _ui_base(state))
     if recorded is not None:
         state.starter.submit(recorded)

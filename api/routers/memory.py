@@ -33,6 +33,7 @@ from somagent.domain.actions.remote import (
 )
 from somagent.domain.memory.filters import RecallFilters
 from somagent.domain.model import Model
+from somagent.services.audit.intake import by, take_in
 from somagent.services.memory import Author
 
 router = soma_router("memory-gateway")
@@ -103,8 +104,9 @@ async def recall_by_key(
 @router.delete("/v1/memories/{memory_id}", status_code=204)
 async def erase(memory_id: UUID, state: StateDep, caller: Writer) -> Response:
     """Forget an item for good, with its vector and its words."""
-    async with state.app_db.connection(caller.tenant_id) as connection:
+    async with state.app_db.connection(caller.tenant_id) as connection, connection.transaction():
         await state.memory.erase(connection, caller.tenant_id, memory_id)
+        await take_in(connection, by(caller, "memory.deleted", f"memory:{memory_id}"))
     return Response(status_code=204)
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 from somagent.domain.audit.chain import storable
 from somagent.domain.caller import Caller
 from somagent.domain.model import JsonObject, Model
+from somagent.services.audit.origin import ORIGIN
 
 AuditTopic = Literal["agent.audit", "gateway.audit", "identity.audit", "training.audit", "settings.changed",
                      "mode.changed", "constitution.updated", "policy.decisions", "tool.events"]  # fmt: skip
@@ -29,6 +30,7 @@ class Happening(Model):
         action: what was done, dotted: ``user.created``, ``job.submitted``, ``kill_switch.engaged``.
         object: what it was done to: ``user:ann``, ``job:0190…``.
         outcome: ``done``, ``refused``, ``allowed`` or ``failed``.
+        request_id: that of the request being answered, when None; ``trace_id`` likewise.
     """
 
     tenant_id: str
@@ -47,11 +49,13 @@ async def take_in(connection: asyncpg.Connection, happening: Happening) -> None:
 
     With an ``AsyncSession``: ``await take_in(await raw_connection(session), happening)``.
     """
+    origin = ORIGIN.get()
     what: JsonValue = storable(happening.model_dump(mode="json"))
     assert isinstance(what, dict)  # noqa: S101 - an object stays one
     await connection.execute(
         _TAKE_IN, what["tenant_id"], what["topic"], what["actor"], what["action"], what["object"], what["outcome"],
-        orjson.dumps(what["detail"]).decode(), what["request_id"], what["trace_id"],
+        orjson.dumps(what["detail"]).decode(), what["request_id"] or origin.request_id,
+        what["trace_id"] or origin.trace_id,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from somagent.domain.model import JsonObject, Model
 from somagent.domain.versions import is_version
 from somagent.services.capsules.attestation import check_hash, restored
 from somagent.services.capsules.holdings import lock_version, put_budget_back, release_namespaces, unset_budget
-from somagent.services.capsules.records import tell_topic
+from somagent.services.capsules.records import account_for
 from somagent.services.capsules.releases import Release, recalled_of_folder, release_to_install
 from somagent.services.starter import Recorded, argument_of, record
 
@@ -79,7 +79,7 @@ async def install(
     except IntegrityError as error:
         raise _already(release, new.environment, "is being installed") from error
     await session.refresh(row)
-    await tell_topic(session, row.tenant_id, "capsule.installation.requested", str(row.id), named(row))
+    await _account_for(session, caller, "capsule.installation.requested", row, named(row))
     return row, await record(await raw_connection(session), _order(row))
 
 
@@ -115,9 +115,7 @@ async def roll_back(session: AsyncSession, caller: Caller, installation_id: UUID
     await session.flush()  # first: one active installation a capsule and environment
     previous.status = InstallationStatus.INSTALLED.value
     await put_budget_back(session, previous)
-    await tell_topic(
-        session, row.tenant_id, "capsule.rolled_back", str(row.id), {**named(row), "to_version": previous.version}
-    )
+    await _account_for(session, caller, "capsule.rolled_back", row, {**named(row), "to_version": previous.version})
     return previous
 
 
@@ -131,7 +129,7 @@ async def uninstall(session: AsyncSession, caller: Caller, installation_id: UUID
     row.status = InstallationStatus.UNINSTALLED.value
     await unset_budget(session, row)
     await release_namespaces(session, row)
-    await tell_topic(session, row.tenant_id, "capsule.uninstalled", str(row.id), named(row))
+    await _account_for(session, caller, "capsule.uninstalled", row, named(row))
     return row
 
 
@@ -199,6 +197,10 @@ def named(row: Installation) -> JsonObject:
         "environment": row.environment,
         "status": row.status,
     }
+
+
+async def _account_for(session: AsyncSession, caller: Caller, kind: str, row: Installation, data: JsonObject) -> None:
+    await account_for(session, row.tenant_id, caller.user_id, kind, f"installation:{row.id}", data)
 
 
 async def _active_one(session: AsyncSession, tenant_id: str, installation_id: UUID) -> Installation:

@@ -14,10 +14,11 @@ from somagent.domain.capsules.definition import CapsuleDefinition
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.installation import InstallationFailure, InstallationRef, InstallationStatus
 from somagent.domain.messages.review import SubmissionStatus
+from somagent.domain.model import JsonObject
 from somagent.services.capsules.attestation import check_hash, check_signature, restored
 from somagent.services.capsules.holdings import lock_version, restore_budget
 from somagent.services.capsules.installations import active_installation, installation_of, is_sound, named
-from somagent.services.capsules.records import notify, tell_topic
+from somagent.services.capsules.records import account_for, notify
 from somagent.services.capsules.releases import FILESYSTEM, recalled_error
 from somagent.services.capsules.submissions import GLOBAL
 
@@ -115,7 +116,9 @@ async def activate(session: AsyncSession, row: Installation) -> None:
         await session.flush()  # first: one active installation a capsule and environment
     row.status = InstallationStatus.INSTALLED.value
     row.finished_at = datetime.now(UTC)
-    await tell_topic(session, row.tenant_id, "capsule.installed", str(row.id), named(row))
+    await account_for(
+        session, row.tenant_id, row.installed_by, "capsule.installed", f"installation:{row.id}", named(row)
+    )
     await notify(
         session,
         row.tenant_id,
@@ -149,9 +152,9 @@ async def fail(session: AsyncSession, row: Installation, failure: InstallationFa
     row.status = InstallationStatus.FAILED.value
     row.error = failure.model_dump(mode="json", exclude_none=True)
     row.finished_at = datetime.now(UTC)
-    await tell_topic(
-        session, row.tenant_id, "capsule.installation.failed", str(row.id), {**named(row), "code": failure.code}
-    )
+    data: JsonObject = {**named(row), "code": failure.code}
+    kind = "capsule.installation.failed"
+    await account_for(session, row.tenant_id, row.installed_by, kind, f"installation:{row.id}", data, outcome="failed")
     await notify(
         session,
         row.tenant_id,

@@ -24,7 +24,7 @@ from somagent.domain.messages.orders import SignalOrder
 from somagent.domain.messages.review import SubmissionStatus
 from somagent.domain.model import Model
 from somagent.services.capsules.holdings import lock_version
-from somagent.services.capsules.records import notify, tell_topic
+from somagent.services.capsules.records import account_for, notify
 from somagent.services.capsules.releases import FILESYSTEM, recalled_error
 from somagent.services.starter import Recorded, record
 
@@ -161,10 +161,11 @@ async def _tell(system: AsyncSession, row: Recall, mode: RecallMode, affected: S
             f"{row.capsule_id} {row.version} was recalled and is quarantined; {fate}. Reason: {row.reason}",
             severity="critical",
         )
-        await tell_topic(
+        await account_for(
             system,
             tenant_id,
+            row.recalled_by if tenant_id == row.tenant_id else "somagent",  # people are of their own tenant only
             "capsule.recalled",
-            f"{row.capsule_id}@{row.version}",
+            f"capsule:{row.capsule_id}@{row.version}",
             {"capsule_id": row.capsule_id, "version": row.version, "reason": row.reason, "mode": mode.value},
         )

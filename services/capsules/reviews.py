@@ -23,7 +23,7 @@ from somagent.domain.messages.review import (
 from somagent.domain.messages.review_state import ReviewState
 from somagent.domain.model import JsonObject
 from somagent.services.capsules.reading import votes_on
-from somagent.services.capsules.records import notify, tell_topic
+from somagent.services.capsules.records import account_for, notify
 
 BLOCKING = "blocking"
 
@@ -70,10 +70,11 @@ async def record_vote(session: AsyncSession, order: VoteOrder) -> ReviewSnapshot
     )
     await session.flush()
     counted = await snapshot(session, row)
-    await tell_topic(session, row.tenant_id, "capsule.submission.voted", str(row.id), _voted(row, vote))
+    kind = "capsule.submission.voted"
+    await account_for(session, row.tenant_id, vote.reviewer, kind, f"submission:{row.id}", _voted(row, vote))
     if counted.rejections or len(counted.approvals) >= row.quorum:
         status = SubmissionStatus.REJECTED if counted.rejections else SubmissionStatus.APPROVED
-        await _decide(session, row, status, f"{status.value} by {vote.reviewer}")
+        await _decide(session, row, status, vote.reviewer, f"{status.value} by {vote.reviewer}")
     return await snapshot(session, row)
 
 
@@ -96,7 +97,7 @@ async def expire(session: AsyncSession, submission: SubmissionRef) -> ReviewSnap
     """Let a submission expire that nobody decided in time. The workflow's timer says that it is time."""
     row = await _locked(session, submission)
     if row.status == SubmissionStatus.PENDING:
-        await _decide(session, row, SubmissionStatus.EXPIRED, "expired without a decision")
+        await _decide(session, row, SubmissionStatus.EXPIRED, "somagent", "expired without a decision")
     return await snapshot(session, row)
 
 
@@ -123,12 +124,18 @@ async def _locked(session: AsyncSession, ref: SubmissionRef) -> Submission:
     return row
 
 
-async def _decide(session: AsyncSession, row: Submission, status: SubmissionStatus, how: str) -> None:
+async def _decide(session: AsyncSession, row: Submission, status: SubmissionStatus, actor: str, how: str) -> None:
     row.status = status.value
     row.decided_at = row.updated_at = datetime.now(UTC)
     await session.flush()
-    data = {"submission_id": str(row.id), "capsule_id": row.capsule_id, "version": row.version, "status": status.value}
-    await tell_topic(session, row.tenant_id, f"capsule.submission.{status.value}", str(row.id), dict(data))
+    data: JsonObject = {
+        "submission_id": str(row.id),
+        "capsule_id": row.capsule_id,
+        "version": row.version,
+        "status": status.value,
+    }
+    kind = f"capsule.submission.{status.value}"
+    await account_for(session, row.tenant_id, actor, kind, f"submission:{row.id}", data)
     await notify(
         session,
         row.tenant_id,

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from somagent.adapters.postgres.tables import SigningKey
 from somagent.domain.caller import Caller
 from somagent.domain.errors import Code, SomaError
-from somagent.domain.model import Model
+from somagent.domain.model import JsonObject, Model
 from somagent.domain.signatures import key_id, load_public_key, public_pem
-from somagent.services.capsules.records import tell_topic
+from somagent.services.capsules.records import account_for
 
 
 class NewSigningKey(Model):
@@ -53,7 +53,7 @@ async def register(session: AsyncSession, caller: Caller, new: NewSigningKey) ->
         raise SomaError(
             Code.SIGNING_KEY_EXISTS, f"There is a signing key {row.key_id} already. Choose another key_id."
         ) from error
-    await tell_topic(session, row.tenant_id, "capsule.signing_key.registered", row.key_id, {"key_id": row.key_id})
+    await _account_for(session, caller, "capsule.signing_key.registered", row)
     return row
 
 
@@ -80,4 +80,9 @@ async def revoke(session: AsyncSession, caller: Caller, wanted: str) -> None:
     row = await key_of(session, caller.tenant_id, wanted, lock=True)
     if row.revoked_at is None:
         row.revoked_at = datetime.now(UTC)
-        await tell_topic(session, row.tenant_id, "capsule.signing_key.revoked", row.key_id, {"key_id": row.key_id})
+        await _account_for(session, caller, "capsule.signing_key.revoked", row)
+
+
+async def _account_for(session: AsyncSession, caller: Caller, kind: str, row: SigningKey) -> None:
+    data: JsonObject = {"key_id": row.key_id, "fingerprint": key_id(load_public_key(row.public_key))}
+    await account_for(session, row.tenant_id, caller.user_id, kind, f"signing_key:{row.key_id}", data)

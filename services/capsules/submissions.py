@@ -29,7 +29,7 @@ from somagent.domain.model import JsonObject, Model
 from somagent.domain.names import TENANT_PATTERN
 from somagent.services.capsules.attestation import Attested, attest
 from somagent.services.capsules.reading import submission_of
-from somagent.services.capsules.records import tell_topic
+from somagent.services.capsules.records import account_for
 from somagent.services.starter import Recorded, argument_of, record
 
 GLOBAL = "global"
@@ -116,7 +116,7 @@ async def submit(
     except IntegrityError as error:
         raise _exists(new.capsule_id, new.version) from error
     await session.refresh(row)
-    await tell_topic(session, row.tenant_id, "capsule.submitted", str(row.id), _named(row))
+    await _account_for(session, caller, "capsule.submitted", row)
     return row, await record(await raw_connection(session), _review_order(row))
 
 
@@ -154,7 +154,7 @@ async def replace(
         await session.flush()
     except IntegrityError as error:  # its scope became global, where somebody else has this version
         raise _exists(row.capsule_id, row.version) from error
-    await tell_topic(session, row.tenant_id, "capsule.submission.replaced", str(row.id), _named(row))
+    await _account_for(session, caller, "capsule.submission.replaced", row)
     return row, await _signal(session, row)
 
 
@@ -168,7 +168,7 @@ async def withdraw(session: AsyncSession, caller: Caller, submission_id: UUID) -
     row.status = SubmissionStatus.WITHDRAWN.value
     row.decided_at = row.updated_at = datetime.now(UTC)
     await session.flush()
-    await tell_topic(session, row.tenant_id, "capsule.submission.withdrawn", str(row.id), _named(row))
+    await _account_for(session, caller, "capsule.submission.withdrawn", row)
     return row, await _signal(session, row)
 
 
@@ -229,6 +229,10 @@ async def _signal(session: AsyncSession, row: Submission) -> Recorded:
     return await record(await raw_connection(session), order)
 
 
+async def _account_for(session: AsyncSession, caller: Caller, kind: str, row: Submission) -> None:
+    await account_for(session, row.tenant_id, caller.user_id, kind, f"submission:{row.id}", _named(row))
+
+
 def _named(row: Submission) -> JsonObject:
     return {
         "submission_id": str(row.id),
@@ -236,6 +240,7 @@ def _named(row: Submission) -> JsonObject:
         "version": row.version,
         "revision": row.revision,
         "submitter": row.submitter,
+        "attestation_hash": row.attestation_hash,
     }
 
 

@@ -15,6 +15,7 @@ from somagent.domain.errors import Code, Fault, SomaError
 from somagent.domain.messages.jobs import JobArgument
 from somagent.domain.messages.orders import WorkflowOrder
 from somagent.domain.model import JsonObject
+from somagent.services.audit.origin import ORIGIN
 from somagent.services.installed import InstalledCapsule, current_capsule, forget_current
 from somagent.services.jobs.requests import JobRequest
 from somagent.services.jobs.store import encode
@@ -32,7 +33,14 @@ WITH job AS (
   SELECT $1, $2, 'capsule.run', $3, $4, $5, i.id, $7::text::jsonb, $8::text::jsonb, $9, $10::uuid, $11, $12::uuid, $13,
     $14, $15, $16, $17, $18, $19 FROM installations i WHERE i.id = $6 AND i.status = 'installed'
     AND NOT soma_stopped($2, $3, $22::text[])
-  RETURNING tenant_id
+  RETURNING id, tenant_id, submitted_by, capsule_id, capsule_version, environment, priority, budget_tokens,
+    session_id, parent_job_id
+), audited AS (
+  INSERT INTO audit_intake (tenant_id, topic, actor, action, object, outcome, detail, request_id, trace_id)
+  SELECT tenant_id, 'agent.audit', submitted_by, 'job.submitted', 'job:' || id, 'done',
+    jsonb_strip_nulls(jsonb_build_object('capsule_id', capsule_id, 'version', capsule_version, 'environment',
+      environment, 'priority', priority, 'budget_tokens', budget_tokens, 'session_id', session_id,
+      'parent_job_id', parent_job_id)), $23, $24 FROM job
 ), ordered AS (
   INSERT INTO outbox (tenant_id, kind, key, payload, available_at)
   SELECT tenant_id, 'workflow.start', $18, $20::text::jsonb, now() + $21 FROM job WHERE $20 IS NOT NULL RETURNING id
@@ -101,7 +109,11 @@ async def _take(
     identity = job_id or uuid4()
     created_at = datetime.now(UTC)
     argument = JobArgument(
-        job_id=str(identity), tenant_id=tenant_id, plan=capsule.plan, deadline=_deadline(capsule, created_at)
+        job_id=str(identity),
+        tenant_id=tenant_id,
+        plan=capsule.plan,
+        deadline=_deadline(capsule, created_at),
+        sees_steps_off=True,
     )
     budget = request.budget_tokens if request.budget_tokens is not None else capsule.budget_tokens
     budget = DEFAULT_BUDGET_TOKENS if budget is None else budget
@@ -132,6 +144,7 @@ async def _take(
         order.model_dump_json(by_alias=True) if order else None,
         FIRST_LOOK,
         [str(run) for run in runs],
+        *ORIGIN.get(),
     )
     if row is None:
         await require_admitted(connection, tenant_id, capsule.capsule_id, *runs)
