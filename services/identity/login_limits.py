@@ -20,7 +20,7 @@ from somagent.domain.errors import Code, SomaError
 
 log = structlog.get_logger(__name__)
 
-PER_ADDRESS: Final = 300
+PER_ADDRESS: Final = 600
 """Times a minute: a whole office may sit behind one address."""
 PER_NAME: Final = 60
 """Times a minute."""

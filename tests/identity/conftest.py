@@ -11,7 +11,7 @@ import pytest
 from somagent.tests.api.servers import ApiServer, PostgresServer
 from somagent.tests.slm.redis_server import RedisServer
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "correct horse battery staple"  # noqa: S105 - of users that the tests make
 _numbers = itertools.count(1)
 
 
