@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from somagent.activities.failures import translated
 from somagent.adapters.postgres.database import Database
+from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import (
     REQUEST_COMPLETION,
     ApprovalDecision,
@@ -33,6 +35,7 @@ from somagent.services.jobs.conclusion import conclude
 from somagent.services.jobs.model_requests import Waiter
 from somagent.services.jobs.models import ModelSteps, Waiting
 from somagent.services.jobs.runner import StepRunner
+from somagent.services.kill_switch.watching import StopWatch
 from somagent.services.notifications import Channels
 from somagent.services.wakeups import Wakeups
 from somagent.workflows.ports import jobs as ports
@@ -100,23 +103,25 @@ class JobWork(ports.JobActivities):
 class HeavySteps(ports.StepActivities):
     """Single heavy steps."""
 
-    def __init__(self, runner: StepRunner) -> None:
+    def __init__(self, runner: StepRunner, stops: StopWatch) -> None:
         self._runner = runner
+        self._stops = stops
 
     @activity.defn(name=ports.RUN_STEP)
     async def run_step(self, argument: WorkArgument) -> WorkResult:
-        return await _single(self._runner, argument)
+        return await _single(self._runner, self._stops, argument)
 
 
 class SandboxedSteps(ports.SandboxedActivities):
     """Single steps that run programs."""
 
-    def __init__(self, runner: StepRunner) -> None:
+    def __init__(self, runner: StepRunner, stops: StopWatch) -> None:
         self._runner = runner
+        self._stops = stops
 
     @activity.defn(name=ports.RUN_SANDBOXED_STEP)
     async def run_sandboxed_step(self, argument: WorkArgument) -> WorkResult:
-        return await _single(self._runner, argument)
+        return await _single(self._runner, self._stops, argument)
 
 
 class ModelRequests(ports.ModelActivities):
@@ -136,14 +141,26 @@ class ModelRequests(ports.ModelActivities):
         return _or_raise(outcome)
 
 
-async def _single(runner: StepRunner, argument: WorkArgument) -> WorkResult:
+async def _single(runner: StepRunner, stops: StopWatch, argument: WorkArgument) -> WorkResult:
+    """Run the step; a kill switch ends it at once, without waiting for Temporal to tell."""
     with translated():
         beating = asyncio.create_task(_beat())
+        working = asyncio.create_task(runner.run_step(argument, activity.info().workflow_run_id, _heartbeat))
+        stopped = asyncio.create_task(stops.until_stopped(argument.tenant_id, argument.job_id))
         try:
-            result = await runner.run_step(argument, activity.info().workflow_run_id, _heartbeat)
+            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise SomaError(Code.KILL_SWITCH_ACTIVE, "The kill switch stopped this step.", retryable=False)
+            return _or_raise(working.result())
         finally:
-            beating.cancel()
-    return _or_raise(result)
+            await _ended(beating, working, stopped)
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """End what still runs, and wait until it has let go: a program is dead then."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _beat() -> None:

@@ -14,6 +14,7 @@ from datetime import timedelta
 import structlog
 
 from somagent.services.audit.sealing import Sealer
+from somagent.services.kill_switch.sweep import Sweep
 from somagent.services.outbox import Outbox
 from somagent.services.reconciliation import Reconciliation
 from somagent.workers.notifier import Notifier
@@ -62,11 +63,13 @@ def relay_role(parts: Parts) -> Role:
     outbox = Outbox(parts.system_db, parts.client, parts.queue)
     reconciliation = Reconciliation(parts.system_db, parts.client, parts.queue)
     notifier = Notifier(parts.settings, parts.system_db)
+    sweep = Sweep(parts.system_db)
     sealer = Sealer(parts.system_db, parts.keyring)
     return Relay(
         {
             "orders": (outbox.tell_orders, timedelta(seconds=0.5)),
             "events": (outbox.publish_events, timedelta(seconds=0.5)),
+            "kill switches": (sweep.look, timedelta(seconds=1)),
             "audit": (sealer.seal_all, timedelta(seconds=0.5)),
             "notifications": (notifier.run_once, timedelta(seconds=1)),
             "lost jobs": (reconciliation.order_lost_jobs, timedelta(seconds=20)),

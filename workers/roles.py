@@ -15,6 +15,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig, WorkerTuner
 
 from somagent.activities.jobs import HeavySteps, JobWork, ModelRequests, SandboxedSteps
 from somagent.adapters.settings import Settings
+from somagent.services.kill_switch.watching import StopWatch
 from somagent.services.notifications import Channels
 from somagent.services.starter import WORKFLOW_QUEUE
 from somagent.workers.answers import Answers
@@ -29,6 +30,8 @@ from somagent.workflows.job_execution import JobExecutionWorkflow
 from somagent.workflows.ports.jobs import ACTIVITY_QUEUE, SLM_QUEUE, TOOL_QUEUE
 
 GRACE = timedelta(seconds=12)
+HEARTBEATS = timedelta(seconds=1.5)
+"""How often a running step's heartbeat is sent on at most; its cancellation comes back with one."""
 STICKY = timedelta(seconds=3)
 """How long a workflow task waits for the worker that has its history; recovery from kill -9 takes about as long."""
 
@@ -72,6 +75,7 @@ def _worker(
         workflows=workflows,
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=GRACE,
+        max_heartbeat_throttle_interval=HEARTBEATS,
         sticky_queue_schedule_to_start_timeout=STICKY,
         deployment_config=_deployment(parts.settings.build_id),
         identity=f"{queue}@{socket.gethostname()}:{os.getpid()}",
@@ -118,14 +122,15 @@ def workflows_role(parts: Parts) -> Role:
 
 def activities_role(parts: Parts) -> Role:
     """Activities: ordinary ones, and those that run programs."""
+    stops = StopWatch(parts.app_db, parts.gate)
     ordinary = [
         *_job_work(parts),
-        HeavySteps(parts.runner).run_step,
+        HeavySteps(parts.runner, stops).run_step,
         *capsule_activities(parts.app_db, parts.system_db, parts.folder),
         *constitution_activities(parts.app_db),
         *session_activities(parts),
     ]
-    sandboxed = [SandboxedSteps(parts.runner).run_sandboxed_step]
+    sandboxed = [SandboxedSteps(parts.runner, stops).run_sandboxed_step]
     return Workers(
         [
             _worker(parts, ACTIVITY_QUEUE, ordinary, max_concurrent_activities=50),

@@ -158,10 +158,17 @@ class StepsInFlight:
                 heartbeat_timeout=road.heartbeat,
                 retry_policy=ports.retry_every(step.backoff_seconds),
                 summary=step.summary,
+                cancellation_type=self._letting_go(road),
             )
             return result
         except ActivityError as error:
             raise StepFailed(_failure(error, step.id)) from error
+
+    def _letting_go(self, road: ports.Road) -> workflow.ActivityCancellationType:
+        """A job has not stopped while one of its programs runs; who does not heartbeat cannot tell, and is left."""
+        if self._argument.sees_steps_off and road.heartbeat is not None:
+            return workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+        return workflow.ActivityCancellationType.TRY_CANCEL
 
     async def _approval(self, step: PlannedStep) -> None:
         """Ask people and wait, for weeks if need be."""

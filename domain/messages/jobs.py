@@ -39,6 +39,7 @@ class JobArgument(Model):
         settled: steps that are done already.
         approved: steps whose approval was given already.
         deadline: when the job fails with ``timed_out``; None for never.
+        sees_steps_off: whether the job ends only once the worker of a cancelled step has let go of it.
     """
 
     job_id: str
@@ -48,6 +49,7 @@ class JobArgument(Model):
     settled: tuple[str, ...] = ()
     approved: tuple[str, ...] = ()
     deadline: datetime | None = None
+    sees_steps_off: bool = False  # so is it in runs of before this was there; every new one has it
 
 
 class WorkArgument(Model):

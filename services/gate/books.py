@@ -94,6 +94,10 @@ class KillSwitches:
         )
         self._stops = {(row["scope"], row["tenant_id"], row["target"]): Stop(*row.values()) for row in rows}
 
+    def concerning(self, tenant_id: str) -> tuple[Stop, ...]:
+        """What is engaged that can stop something of this tenant's."""
+        return tuple(stop for stop in self._stops.values() if stop.tenant_id in ("", tenant_id))
+
     def require_global_off(self) -> None:
         """Insist that not everything is stopped.
 

@@ -30,6 +30,7 @@ async def argument_again(connection: asyncpg.Connection, job: asyncpg.Record) ->
         epoch=job["epoch"],
         settled=tuple(sorted(row["step_id"] for row in settled)),
         deadline=job["deadline"],
+        sees_steps_off=True,
     )
     return argument, frozen
 

@@ -81,7 +81,7 @@ async def lift(connection: asyncpg.Connection, caller: Caller, scope: Scope) -> 
 
 async def stop(connection: asyncpg.Connection, *, delay: timedelta = FIRST_LOOK) -> list[Recorded]:
     """One look: stop what the switches that this connection sees match and no look has stopped yet."""
-    return [*await stop_jobs(connection, delay=delay), *await stop_sessions(connection, delay=delay)]
+    return [*await stop_sessions(connection, delay=delay), *await stop_jobs(connection, delay=delay)]
 
 
 async def _audit(
