@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -48,6 +48,18 @@ class Signals(Model):
     requires_human: bool = False
 
 
+class Values(Model):
+    """φ(x(a)): what each weight is multiplied with. Absent ones are as of an act that nothing can be said against."""
+
+    prompt_cleanliness: Share = 1.0
+    confidence: Share = 1.0
+    safety: Share = 1.0
+    """1 − risk."""
+    budget: Share = 1.0
+    human_required: Annotated[float, Field(ge=-1, le=0, allow_inf_nan=False)] | None = None
+    """−1 where a human is required; no feature at all where none is."""
+
+
 class Feature(Model):
     """One term of the sum; ``contribution`` is ``weight · value``."""
 
@@ -74,17 +86,35 @@ def judge(signals: Signals, constitution: Constitution, *, production: bool = Fa
 
     S is the plain sum of the contributions, neither clamped nor rounded (contract section 5).
     """
-    features = tuple(_features(signals, constitution))
+    return weigh(values_of(signals), constitution, signals.matched, production=production)
+
+
+def weigh(
+    values: Values, constitution: Constitution, matched: Sequence[MatchedRule] = (), *, production: bool = False
+) -> Verdict:
+    """The verdict on φ values, whatever they were made of; ``matched`` are named, and a hard one refuses."""
+    features = tuple(_features(values, constitution))
     score = sum(feature.contribution for feature in features)
     threshold = constitution.threshold_for(production=production)
     return Verdict(
-        allowed=score >= threshold and not any(rule.hard for rule in signals.matched),
+        allowed=score >= threshold and not any(rule.hard for rule in matched),
         score=score,
         threshold=threshold,
         severity=severity_of(score),
         constitution_hash=constitution.content_hash,
-        policy=tuple(rule.name for rule in signals.matched),
+        policy=tuple(rule.name for rule in matched),
         features=features,
+    )
+
+
+def values_of(signals: Signals) -> Values:
+    """φ of what is known of an act."""
+    return Values(
+        prompt_cleanliness=max(0.0, 1.0 - sum(rule.weight for rule in signals.matched)),
+        confidence=signals.confidence,
+        safety=1.0 - signals.risk,
+        budget=_budget_term(signals),
+        human_required=-1.0 if signals.requires_human else None,
     )
 
 
@@ -97,16 +127,14 @@ def severity_of(score: float) -> Severity:
     return Severity.HIGH if score >= 0.2 else Severity.CRITICAL
 
 
-def _features(signals: Signals, constitution: Constitution) -> Iterator[Feature]:
+def _features(values: Values, constitution: Constitution) -> Iterator[Feature]:
     weights = constitution.weights
-    yield _feature(
-        "prompt_cleanliness", max(0.0, 1.0 - sum(r.weight for r in signals.matched)), weights.prompt_cleanliness
-    )
-    yield _feature("confidence", signals.confidence, weights.confidence)
-    yield _feature("safety", 1.0 - signals.risk, weights.safety)
-    yield _feature("budget", _budget_term(signals), weights.budget)
-    if signals.requires_human:
-        yield _feature("human_required", -1.0, weights.human_required)
+    yield _feature("prompt_cleanliness", values.prompt_cleanliness, weights.prompt_cleanliness)
+    yield _feature("confidence", values.confidence, weights.confidence)
+    yield _feature("safety", values.safety, weights.safety)
+    yield _feature("budget", values.budget, weights.budget)
+    if values.human_required is not None:
+        yield _feature("human_required", values.human_required, weights.human_required)
 
 
 def _feature(name: str, value: float, weight: float) -> Feature:

@@ -20,7 +20,7 @@ WITH decided AS (
   ON CONFLICT (id) DO NOTHING RETURNING id
 )
 INSERT INTO audit_intake (tenant_id, topic, actor, action, object, outcome, detail, request_id, trace_id)
-SELECT $2, 'policy.decisions', $3, 'policy.decided', coalesce($5, 'decision:' || id),
+SELECT $2, 'policy.decisions', $17, 'policy.decided', coalesce($5, 'decision:' || id),
   CASE WHEN $7 THEN 'allowed' ELSE 'refused' END, $14::text::jsonb, $15, $16 FROM decided
 """
 """The same columns as :func:`somagent.services.audit.intake.take_in`; one round trip instead of four."""
@@ -32,6 +32,9 @@ class Asked:
 
     tenant_id: str
     user_id: str
+    """On whose behalf; the decision is theirs."""
+    actor: str
+    """Who asked; the audit's entry is theirs."""
     source: str
     """evaluate, session, chat, job or step."""
     object: str | None = None
@@ -46,6 +49,7 @@ async def record_decision(
     """Write a decision in the caller's transaction, or as one of its own; a second time changes nothing."""
     detail = {
         "decision_id": str(decision_id),
+        "user": asked.user_id,
         "source": asked.source,
         "action": evaluation.metadata.action,
         "score": verdict.score,
@@ -60,5 +64,5 @@ async def record_decision(
         _RECORD, decision_id, asked.tenant_id, asked.user_id, asked.source, asked.object, evaluation.metadata.action,
         verdict.allowed, verdict.score, verdict.threshold, verdict.severity, verdict.constitution_hash,
         orjson.dumps(verdict.policy).decode(), orjson.dumps(features).decode(), orjson.dumps(detail).decode(),
-        asked.request_id, asked.trace_id,
+        asked.request_id, asked.trace_id, asked.actor,
     )  # fmt: skip

@@ -106,7 +106,7 @@ class PolicyEngine:
             if kept is not None and (decision := _decoded(kept)) is not None:
                 count(decision)
                 return decision
-            asked = Asked(tenant_id, user, source, about, request_id)
+            asked = Asked(tenant_id, user, caller.user_id, source, about, request_id)
             return await self._decided(asked, evaluation, law, field)
 
     async def score(self, tenant_id: str, evaluation: Evaluation) -> Verdict:
