@@ -21,11 +21,18 @@ log = structlog.get_logger(__name__)
 EVERYBODY: Final = ""
 """The tenant id of the deployment's own constitution, in force for tenants without one of their own."""
 
+# A version that was activated and is gone was taken away: the one before it must not come back in its place.
 _NEWEST = """
-SELECT DISTINCT ON (c.tenant_id) c.tenant_id, c.version, c.content::text AS content, c.hash, c.signature,
-  c.signer_key_id, k.public_key
-FROM constitutions c LEFT JOIN signing_keys k ON k.tenant_id = c.tenant_id AND k.key_id = c.signer_key_id
-ORDER BY c.tenant_id, c.version DESC
+WITH newest AS (
+  SELECT DISTINCT ON (tenant_id) tenant_id, version, content::text AS content, hash, signature, signer_key_id
+  FROM constitutions ORDER BY tenant_id, version DESC
+), activated AS (
+  SELECT tenant_id, max(version) AS activated FROM constitution_proposals WHERE status = 'activated' GROUP BY tenant_id
+)
+SELECT coalesce(n.tenant_id, a.tenant_id) AS tenant_id, n.version, n.content, n.hash, n.signature, n.signer_key_id, k.public_key,
+  a.activated
+FROM newest n FULL JOIN activated a USING (tenant_id)
+LEFT JOIN signing_keys k ON k.tenant_id = n.tenant_id AND k.key_id = n.signer_key_id
 """
 
 
@@ -70,15 +77,16 @@ class Constitutions:
         return self._in_force.get(tenant_id) or self._in_force.get(EVERYBODY) or _NONE
 
     def _verified(self, row: asyncpg.Record) -> InForce:
+        if row["activated"] is not None and (row["version"] is None or row["version"] < row["activated"]):
+            return _refused(row, f"version {row['activated']} was brought into force, and is gone")
         try:
             content: JsonObject = orjson.loads(row["content"])
             constitution = parse_constitution(content)
             if constitution.content_hash != row["hash"] or constitution.version != row["version"]:
-                raise SomaError(Code.SIGNATURE_INVALID, "its content is not what its hash says")
+                raise SomaError(Code.SIGNATURE_INVALID, "its content is not what its hash and version say")
             verify_bundle(content, row["signature"], self._public_key(row))
         except SomaError as error:
-            log.error("constitution_unverifiable", tenant=row["tenant_id"], version=row["version"], why=error.detail)
-            return InForce(row["hash"], None, error.detail)
+            return _refused(row, error.detail)
         return InForce(row["hash"], constitution)
 
     def _public_key(self, row: asyncpg.Record) -> str:
@@ -89,6 +97,11 @@ class Constitutions:
         if key is None:
             raise SomaError(Code.SIGNATURE_INVALID, f"its key {row['signer_key_id']} is not known here")
         return key.as_pem(private=False).decode()
+
+
+def _refused(row: asyncpg.Record, why: str) -> InForce:
+    log.error("constitution_unverifiable", tenant=row["tenant_id"], version=row["version"], why=why)
+    return InForce(row["hash"] or "", None, why)
 
 
 def _unverifiable(why: str) -> SomaError:
