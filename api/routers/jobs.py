@@ -69,6 +69,7 @@ async def submit_job(
     """Take a job: `{task, payload}`, or the short form of `capsule.run`. Answered at once, with Temporal or without."""
     wanted = request_of(body)
     state.gate.kills.require_off(caller.tenant_id, wanted.capsule_id)
+    await state.gate.law(caller.tenant_id)  # no job is taken that nothing could judge
 
     async def make(connection: TenantConnection) -> Answer:
         taken = await submit(connection, caller.tenant_id, caller.user_id, wanted)

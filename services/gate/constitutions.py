@@ -29,8 +29,8 @@ WITH newest AS (
 ), activated AS (
   SELECT tenant_id, max(version) AS activated FROM constitution_proposals WHERE status = 'activated' GROUP BY tenant_id
 )
-SELECT coalesce(n.tenant_id, a.tenant_id) AS tenant_id, n.version, n.content, n.hash, n.signature, n.signer_key_id, k.public_key,
-  a.activated
+SELECT coalesce(n.tenant_id, a.tenant_id) AS tenant_id, n.version, n.content, n.hash, n.signature, n.signer_key_id,
+  k.public_key, a.activated
 FROM newest n FULL JOIN activated a USING (tenant_id)
 LEFT JOIN signing_keys k ON k.tenant_id = n.tenant_id AND k.key_id = n.signer_key_id
 """
