@@ -8,7 +8,7 @@ SHARE ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready ready-for-tests up down status demo test bench lint format lock docs deploy-check chaos clean
+.PHONY: help setup ready ready-for-tests up down status demo flow test bench lint format lock docs deploy-check chaos clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ status: ready ## Show what runs
 
 demo: ready ## Submit, review, install and run a real capsule; leaves the stack up
 	@$(BIN)/python -m somagent.examples.demo
+
+flow: ready ## Walk through the gate on the running stack, from a password to a verified audit chain
+	@$(BIN)/python -m somagent.examples.integration_flow
 
 test: ready-for-tests ## Run every test on real servers (PYTEST_ARGS="-k name")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

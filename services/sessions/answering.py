@@ -22,6 +22,7 @@ from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.session import TurnLook, TurnRef, TurnStanding, TurnStatus
 from somagent.domain.model import JsonObject
 from somagent.domain.slm.messages import REQUESTS, SlmMetadata, SlmParameters, SlmRequest, SlmResponse
+from somagent.services.audit.intake import Happening, take_in
 from somagent.services.gate.gate import Gate
 from somagent.services.installed import installed_capsule
 from somagent.services.memory import MemoryService
@@ -105,6 +106,7 @@ class TurnAnswers:
             await lock(connection, session_id)
             if await close_request(connection, turn.request_id, response):
                 await settle_turn(connection, session_id, turn.seq, settlement_of(response))
+                await take_in(connection, _answered(turn, response))
         self._wakeups.session_changed(turn.session_id)
 
     async def _request(
@@ -204,6 +206,25 @@ def turn_of(request: SlmRequest) -> TurnRef | None:
     if request.session_id is None or not isinstance(seq, int):
         return None
     return TurnRef(session_id=request.session_id, tenant_id=request.tenant, seq=seq)
+
+
+def _answered(turn: TurnRef, response: SlmResponse) -> Happening:
+    """What the audit keeps of an answer: which model gave it, never its words."""
+    return Happening(
+        tenant_id=turn.tenant_id,
+        actor="somagent",
+        action="session.answered",
+        object=f"session:{turn.session_id}",
+        outcome="failed" if response.error else "done",
+        topic="gateway.audit",
+        detail={
+            "seq": turn.seq,
+            "request_id": turn.request_id,
+            "model": response.metrics.model,
+            "tokens": response.metrics.total_tokens,
+            "error": response.error.code if response.error else None,
+        },
+    )
 
 
 def settlement_of(response: SlmResponse) -> Settlement:
