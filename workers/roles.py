@@ -116,7 +116,12 @@ def _job_work(parts: Parts) -> list[Callable[..., Any]]:
 def workflows_role(parts: Parts) -> Role:
     """Workflow tasks, with the local activities that belong to them."""
     activities = [*_job_work(parts), *capsule_activities(parts.app_db, parts.system_db, parts.folder)]
-    workflows = [JobExecutionWorkflow, *capsule_workflows(), *constitution_workflows(), *session_workflows()]
+    workflows = [
+        JobExecutionWorkflow,
+        *capsule_workflows(),
+        *constitution_workflows(),
+        *session_workflows(parts.settings.build_id),
+    ]
     return Workers([_worker(parts, WORKFLOW_QUEUE, activities, workflows, max_concurrent_local_activities=32)])
 
 

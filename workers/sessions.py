@@ -7,12 +7,12 @@ from typing import Any
 
 from somagent.activities.session import PostgresSessionActivities
 from somagent.workers.parts import Parts
-from somagent.workflows.session import SessionWorkflow
+from somagent.workflows.session import SessionWorkflow, UpgradingSessionWorkflow
 
 
-def session_workflows() -> list[type]:
-    """The workflows, for queue ``soma-workflows``."""
-    return [SessionWorkflow]
+def session_workflows(build_id: str = "") -> list[type]:
+    """The workflows, for queue ``soma-workflows``; those of a worker with a version go on with the next one."""
+    return [UpgradingSessionWorkflow if build_id else SessionWorkflow]
 
 
 def session_activities(parts: Parts) -> list[Callable[..., Any]]:

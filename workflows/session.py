@@ -30,17 +30,14 @@ LOOK_EVERY = timedelta(seconds=20)
 """An answer is told by signal; one that is not is found by looking this often."""
 
 
-@workflow.defn(name=SESSION_WORKFLOW, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
-class SessionWorkflow:
+class _Session:
     """Holds a session. Postgres holds its turns; Temporal knows their numbers."""
 
-    @workflow.init
     def __init__(self, state: SessionState) -> None:
         self._state = state
         self._answered: set[int] = set()
 
-    @workflow.run
-    async def run(self, state: SessionState) -> SessionState:
+    async def hold(self) -> SessionState:
         """Until the session is ended or killed."""
         try:
             await self._converse()
@@ -160,3 +157,34 @@ class SessionWorkflow:
         workflow.set_current_details(f"**{state.status.value}** · {state.settled} turns answered · waiting: {waiting}")
         if not state.active:
             workflow.upsert_search_attributes([SOMA_STATUS.value_set(state.status.value)])
+
+
+@workflow.defn(name=SESSION_WORKFLOW)
+class SessionWorkflow(_Session):
+    """A session, where workers have no versions."""
+
+    @workflow.init
+    def __init__(self, state: SessionState) -> None:
+        super().__init__(state)
+
+    @workflow.run
+    async def run(self, state: SessionState) -> SessionState:
+        """See :meth:`_Session.hold`."""
+        return await self.hold()
+
+
+@workflow.defn(name=SESSION_WORKFLOW, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+class UpgradingSessionWorkflow(_Session):
+    """The same, where workers have versions: a session goes on for ever, and its version would never drain.
+
+    Temporal takes a behaviour from versioned workers only, hence two definitions.
+    """
+
+    @workflow.init
+    def __init__(self, state: SessionState) -> None:
+        super().__init__(state)
+
+    @workflow.run
+    async def run(self, state: SessionState) -> SessionState:
+        """See :meth:`_Session.hold`."""
+        return await self.hold()

@@ -24,16 +24,18 @@ def redis_binary() -> str:
 class RedisServer:
     """One server with its own folder; it can be stopped and started again, with or without its data."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        """``port``: where it listens on loopback as well, for clients that know no unix sockets; 0 for nowhere."""
+        self.port = port
         self.folder = Path(tempfile.mkdtemp(prefix="soma-redis-"))
         self.socket = self.folder / "redis.sock"
-        self.url = f"unix://{self.socket}"
+        self.url = f"redis://127.0.0.1:{port}/0" if port else f"unix://{self.socket}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it and waits until it answers."""
         self.process = subprocess.Popen(
-            [redis_binary(), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder),
+            [redis_binary(), "--port", str(self.port), "--unixsocket", str(self.socket), "--dir", str(self.folder),
              "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
