@@ -11,18 +11,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import KeyParameters, OKPKey
 
+from somagent.domain.errors import Code, SomaError
 from somagent.domain.signatures import sign
 
 log = structlog.get_logger(__name__)
 
 _SUFFIX = ".pem"
-_RELOAD_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+"""How often a process looks for new keys at most, unless a token names one that it does not know."""
 _SETTLED_NANOSECONDS = 2_000_000_000
 
 
@@ -64,43 +67,75 @@ class KeyRing:
         Args:
             kid: the key to sign with, where it is still there; else the newest signs.
         """
+        self.refresh()
         key = self._keys.get(kid or "", self.active)
         private = key.private_key
         assert isinstance(private, Ed25519PrivateKey)  # noqa: S101 - _read_key takes no other
         return sign(payload_type, payload, private), kid_of(key)
 
     def find(self, kid: str) -> OKPKey | None:
-        """The key of that id, made by another process since the last look perhaps."""
+        """The key of that id, made by another process a moment ago perhaps."""
         if kid not in self._keys:
-            self.refresh()
+            self._look()
         return self._keys.get(kid)
 
     def refresh(self) -> None:
         """Notice keys that were made or taken away; at most one look at the folder a second."""
-        if time.monotonic() - self._looked_at > _RELOAD_SECONDS:
-            self._looked_at = time.monotonic()
-            try:
-                if self._folder_as_of is None or self._folder.stat().st_mtime_ns != self._folder_as_of:
-                    self._load()
-            except (OSError, ValueError) as error:  # go on with what is known, rather than not at all
-                log.error("keys_not_read", folder=str(self._folder), error=repr(error))
+        if time.monotonic() - self._looked_at > LOOK_SECONDS:
+            self._look()
 
     def rotate(self) -> str:
-        """Make a new key, which signs from now on. The older ones go on verifying. Answers its id."""
+        """Make a new key, which signs from now on. The older ones go on verifying. Answers its id.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
         with _locked(self._folder):
             _write_key(self._folder)
         self._load()
         return kid_of(self.active)
+
+    def retire(self, kid: str) -> None:
+        """Take a key away: what it has signed verifies no more, in other processes within a second.
+
+        Raises:
+            SomaError: ``not_found``; ``validation_failed`` for the key that signs.
+            OSError: the folder cannot be written.
+        """
+        with _locked(self._folder):
+            self._load()
+            if kid not in self._keys:
+                raise SomaError(Code.NOT_FOUND, f"There is no key {kid} in {self._folder}.")
+            if kid == kid_of(self.active):
+                raise SomaError(Code.VALIDATION_FAILED, f"The key {kid} signs. Make a new one first (keys rotate).")
+            for path in _key_files(self._folder):
+                if kid_of(_read_key(path)) == kid:
+                    path.unlink()
+        self._load()
+
+    def ages(self) -> list[tuple[str, datetime]]:
+        """Every key's id and when it was made, newest first."""
+        files = reversed(_key_files(self._folder))
+        return [(kid_of(_read_key(path)), _made_at(path)) for path in files]
 
     def public_keys(self) -> list[dict[str, str | list[str]]]:
         """The JWKS entries of every key, newest first, without any private part."""
         entries = [key.as_dict(private=False, alg="EdDSA", use="sig") for key in reversed(self._keys.values())]
         return [{name: value for name, value in entry.items() if name != "d"} for entry in entries]
 
+    def _look(self) -> None:
+        """Read the keys again where the folder has changed."""
+        self._looked_at = time.monotonic()
+        try:
+            if self._folder_as_of is None or self._folder.stat().st_mtime_ns != self._folder_as_of:
+                self._load()
+        except (OSError, ValueError) as error:  # go on with what is known, rather than not at all
+            log.error("keys_not_read", folder=str(self._folder), error=repr(error))
+
     def _load(self) -> None:
         with self._lock:
             changed_at = self._folder.stat().st_mtime_ns
-            keys = [_read_key(path) for path in sorted(self._folder.glob(f"*{_SUFFIX}"))]
+            keys = [_read_key(path) for path in _key_files(self._folder)]
             if not keys:
                 return  # the folder is being replaced: go on with what is known
             self._keys = {kid_of(key): key for key in keys}
@@ -114,6 +149,18 @@ class KeyRing:
 def kid_of(key: OKPKey) -> str:
     """A key's id: its RFC 7638 thumbprint."""
     return str(key.kid)
+
+
+def _key_files(folder: Path) -> list[Path]:
+    """Oldest first."""
+    return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+def _made_at(path: Path) -> datetime:
+    """As its name says, or where somebody else has named it, its file."""
+    if path.stem.isdigit():
+        return datetime.fromtimestamp(int(path.stem) / 1e9, UTC)
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 def _read_key(path: Path) -> OKPKey:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AliasChoices, Field
-from sqlalchemy import Select, func, or_, select, text
+from sqlalchemy import Select, any_, func, literal, or_, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -210,7 +210,7 @@ async def _require_another_administrator(session: AsyncSession, user: User) -> N
             User.tenant_id == user.tenant_id,
             User.id != user.id,
             User.disabled_at.is_(None),
-            or_(*(User.capabilities.any(name) for name in (EVERYTHING, Capability.IDENTITY_ADMIN.value))),
+            or_(*(literal(name) == any_(User.capabilities) for name in (EVERYTHING, Capability.IDENTITY_ADMIN.value))),
         )
     )
     if not others:
