@@ -35,6 +35,7 @@ from somagent.api.deps import (
     state_of,
 )
 from somagent.api.direct import DirectRoute
+from somagent.api.security import acting_for
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.model import Model
 from somagent.domain.modes import DeploymentMode
@@ -144,7 +145,7 @@ async def evaluate(request: Request, body: EvaluateBody, caller: Reader) -> Resp
     """
     state = state_of(request)
     decision = await state.policy.evaluate(
-        _of_tenant(state, caller, body.tenant),
+        await acting_for(state, caller, body.tenant or caller.tenant_id, "`tenant`"),
         Evaluation.model_construct(prompt=body.prompt, role=body.role, metadata=body.metadata),
         about=None if body.session_id is None else f"session:{body.session_id}",
         user_id=body.user,
@@ -235,24 +236,13 @@ async def decisions(
         )
 
 
-def _of_tenant(state: State, caller: Caller, tenant: str | None) -> Caller:
-    """The caller, acting for the tenant that a body names."""
-    if tenant is None or tenant == caller.tenant_id:
-        return caller
-    if not holds(caller, "tenant:any"):
-        raise SomaError(
-            Code.TENANT_MISMATCH, "`tenant` is not the token's tenant. Leave it out, or use that tenant's token."
-        )
-    return _named(state, caller, tenant)
-
-
 def _named(state: State, caller: Caller, tenant: str) -> Caller:
     """The caller, acting for the tenant of the path; another tenant's policy is not there."""
     if tenant == caller.tenant_id:
         return caller
     if not holds(caller, "tenant:any") or tenant not in state.gate.tenants:
         raise SomaError(Code.NOT_FOUND, "There is no such tenant.")
-    return replace(caller, tenant_id=tenant)
+    return replace(caller, tenant_id=tenant, visiting=True)
 
 
 async def _in_force(state: State, tenant_id: str) -> None:
