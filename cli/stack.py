@@ -10,6 +10,7 @@ from pydantic import Field
 
 from somagent.cli.output import OutputFormat, complain, say, show_json, show_table
 from somagent.deploy.local import follow, shutdown
+from somagent.deploy.local.administrator import show_password_once
 from somagent.deploy.local.daemon import run_detached, run_here, wait_until_ready
 from somagent.deploy.local.files import disk_full
 from somagent.deploy.local.layout import Layout, default_data_dir
@@ -130,3 +131,4 @@ def _show_addresses(title: str, layout: Layout, state: StackState) -> None:
     rows += [[title_of, part.url] for name, title_of in titles.items() if (part := state.part(name)) is not None]
     rows += [["Data", str(layout.root)], ["Logs", str(layout.logs)]]
     show_table(title, ["what", "where"], rows)
+    show_password_once(layout, say)

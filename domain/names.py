@@ -14,6 +14,10 @@ TENANT_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 USER_PATTERN: Final = r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]{0,253}[^\x00-\x20\x7f])?$"
 """A user's id is whatever an identity provider calls a person: printable, up to 255 characters."""
 
+FIRST_TENANT: Final = "default"
+FIRST_USER: Final = "admin"
+"""The first administrator of a deployment, and the tenant they belong to."""
+
 TenantId = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
 UserId = Annotated[str, StringConstraints(pattern=USER_PATTERN)]
 

@@ -80,6 +80,16 @@ class Layout:
         return self.root / "secrets.json"
 
     @property
+    def admin_password_file(self) -> Path:
+        """The first administrator's password, mode 0600."""
+        return self.root / "admin-password"
+
+    @property
+    def unseen_password_file(self) -> Path:
+        """There until `up` has shown that password."""
+        return self.run / "admin-password-unseen"
+
+    @property
     def options_file(self) -> Path:
         """Ports and shares, remembered from one ``up`` to the next."""
         return self.root / "options.json"

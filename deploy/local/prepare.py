@@ -1,4 +1,4 @@
-"""What must be so before SomaGent's own processes start: schema, signing keys, search attributes.
+"""What must be so before SomaGent's own processes start: schema, keys, first administrator, search attributes.
 
 Runs as a process of its own (``python -m somagent.deploy.local.prepare``), which keeps the database driver and
 Temporal's threads out of the supervisor. Reads the stack's environment; prints what went wrong on its last line.
@@ -18,13 +18,17 @@ import asyncpg
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from somagent.adapters.postgres.database import Database
 from somagent.adapters.postgres.migrate import migrate
 from somagent.adapters.settings import Settings, load_settings
 from somagent.adapters.temporal.retention import ensure_retention
 from somagent.adapters.temporal.search_attributes import ensure_search_attributes
+from somagent.deploy.local.administrator import keep_password
+from somagent.deploy.local.layout import Layout
 from somagent.deploy.local.postgres import DATABASE, OWNER
 from somagent.domain.errors import Code, SomaError
 from somagent.services.constitution.founding import found_deployment
+from somagent.services.identity.administrators import ensure_first
 
 _PATIENCE_SECONDS = 10.0
 _STILL_STARTING = (OSError, asyncpg.CannotConnectNowError)
@@ -43,7 +47,7 @@ def main() -> int:
 
 
 def prepare(settings: Settings) -> None:
-    """Prepares database, keys and Temporal, each idempotently.
+    """Prepares database, keys, the first administrator and Temporal, each idempotently.
 
     Raises:
         SomaError: ``database_unavailable`` or ``temporal_unavailable``, or ``part_missing`` without pgvector.
@@ -56,6 +60,7 @@ def prepare(settings: Settings) -> None:
         _password_of(settings.postgres_system_url.get_secret_value()),
     )
     asyncio.run(found_deployment(owner_url, settings.keys))
+    asyncio.run(_prepare_administrator(settings))
     asyncio.run(_prepare_temporal(settings))
 
 
@@ -99,6 +104,15 @@ async def _create_database(owner_url: str) -> None:
         await connection.execute("create database somagent")
     finally:
         await connection.close()
+
+
+async def _prepare_administrator(settings: Settings) -> None:
+    layout = Layout.of(settings.data_dir)
+    database = await Database.open(settings.postgres_system_url.get_secret_value(), pool_size=1)
+    try:
+        await ensure_first(database, settings.capsules_dir, lambda password: keep_password(layout, password))
+    finally:
+        await database.close()
 
 
 async def _prepare_temporal(settings: Settings) -> None:
