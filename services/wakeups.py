@@ -86,9 +86,9 @@ async def heard(redis: Redis, channel: str) -> AsyncIterator[asyncio.Event]:
     try:
         yield changed
     finally:
-        listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening
+        while not listening.done():  # a cancellation can get lost in the driver, in the moment a message comes
+            listening.cancel()
+            await asyncio.wait({listening}, timeout=0.5)
 
 
 async def _listen(redis: Redis, channel: str, changed: asyncio.Event) -> None:
