@@ -13,6 +13,7 @@ from somagent.domain.capsules.definition import CapsuleDefinition
 from somagent.domain.capsules.plan import JobPlan
 from somagent.domain.capsules.planning import build_plan
 from somagent.domain.versions import matches
+from somagent.services.capsules.attestation import check_hash, restored
 
 _KEPT = 512
 
@@ -24,7 +25,7 @@ LEFT JOIN capsule_budgets b
   ON b.tenant_id = i.tenant_id AND b.capsule_id = i.capsule_id AND b.environment = i.environment
 WHERE i.capsule_id = $1 AND i.environment = $2 AND i.status IN ('installed', 'quarantined')
 """
-_DEFINITION = "SELECT definition::text FROM installations WHERE id = $1"
+_DEFINITION = "SELECT definition::text AS definition, attestation_hash FROM installations WHERE id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +132,19 @@ async def installed_capsule(
 
 
 async def frozen_capsule(connection: asyncpg.Connection, installation_id: UUID) -> FrozenCapsule | None:
-    """What installation ``installation_id`` of the connection's tenant froze, whatever its status now."""
+    """What installation ``installation_id`` of the connection's tenant froze, whatever its status now.
+
+    Raises:
+        SomaError: ``attestation_mismatch``, when the row is not what was reviewed and installed.
+    """
     found = _kept.get(installation_id)
     if found is None:
-        text = await connection.fetchval(_DEFINITION, installation_id)
-        if text is None:
+        row = await connection.fetchrow(_DEFINITION, installation_id)
+        if row is None:
             return None
-        definition = CapsuleDefinition.model_validate(orjson.loads(text))
+        document = orjson.loads(row["definition"])
+        check_hash(restored(document), row["attestation_hash"])
+        definition = CapsuleDefinition.model_validate(document)
         found = FrozenCapsule(definition, build_plan(definition))
         _kept.put(installation_id, found)
     return found

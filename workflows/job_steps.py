@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from somagent.domain.capsules.schedule import Schedule, Unit
     from somagent.domain.errors import Code
     from somagent.domain.messages.jobs import (
+        ApprovalOpened,
         ApprovalRequest,
         ChildClosed,
         ChildOpened,
@@ -119,6 +120,7 @@ class StepsInFlight:
             epoch=self._argument.epoch,
             steps=steps,
             concludes=concludes,
+            approved=tuple(step for step in steps if step in self.approved),
         )
 
     async def _segment(self, steps: tuple[str, ...], concludes: bool) -> WorkResult:
@@ -179,14 +181,7 @@ class StepsInFlight:
             epoch=self._argument.epoch,
             step_id=step.id,
         )
-        opened = await workflow.execute_activity_method(
-            ports.JobActivities.open_approval,
-            request,
-            task_queue=ports.ACTIVITY_QUEUE,
-            start_to_close_timeout=ports.LOCAL_TIMEOUT * 3,
-            retry_policy=ports.PATIENTLY,
-            summary=f"{step.id}: ask people",
-        )
+        opened = await self._ask(step, request)
         self._raise_unless_done(opened.outcome, opened.failure)
         status = opened.status
         if status == "pending":
@@ -202,6 +197,20 @@ class StepsInFlight:
             detail = f"People rejected the step `{step.id}`; its effect was left undone."
             raise StepFailed(Failure(code=Code.APPROVAL_REJECTED, detail=detail, step_id=step.id))
 
+    async def _ask(self, step: PlannedStep, request: ApprovalRequest) -> ApprovalOpened:
+        while True:
+            opened = await workflow.execute_activity_method(
+                ports.JobActivities.open_approval,
+                request,
+                task_queue=ports.ACTIVITY_QUEUE,
+                start_to_close_timeout=ports.LOCAL_TIMEOUT * 3,
+                retry_policy=ports.PATIENTLY,
+                summary=f"{step.id}: ask people",
+            )
+            if opened.outcome is not WorkOutcome.RETRY:
+                return opened
+            await workflow.sleep(opened.retry_after_seconds, summary="until people can be asked")
+
     async def _child(self, step: PlannedStep, concludes: bool) -> None:
         self.past_first_task = True
         request = ChildRequest(
@@ -209,6 +218,7 @@ class StepsInFlight:
             tenant_id=self._argument.tenant_id,
             epoch=self._argument.epoch,
             step_id=step.id,
+            approved=step.id in self.approved,
         )
 
         async def attempt() -> WorkResult:

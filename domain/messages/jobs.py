@@ -56,6 +56,7 @@ class WorkArgument(Model):
     """Steps to work on: a segment of light ones, or a single one.
 
     Attributes:
+        approved: those that people were asked about.
         concludes: whether the job is completed once these are settled.
     """
 
@@ -64,6 +65,7 @@ class WorkArgument(Model):
     epoch: int
     steps: tuple[str, ...]
     concludes: bool = False
+    approved: tuple[str, ...] = ()
 
 
 class WorkOutcome(StrEnum):
@@ -111,6 +113,7 @@ class ApprovalOpened(Model):
     status: str
     outcome: WorkOutcome = WorkOutcome.DONE
     failure: Failure | None = None
+    retry_after_seconds: float = 0.0
 
 
 class ApprovalDecision(Model):
@@ -135,12 +138,13 @@ class ApprovalStanding(Model):
 
 
 class ChildRequest(Model):
-    """Open the job of a ``capsule.run`` step."""
+    """Open the job of a ``capsule.run`` step. ``approved``: people were asked about it."""
 
     job_id: str
     tenant_id: str
     epoch: int
     step_id: str
+    approved: bool = False
 
 
 class ChildOpened(Model):

@@ -15,9 +15,10 @@ from pydantic import JsonValue
 from somagent.adapters.postgres.database import TenantConnection
 from somagent.domain.actions import Weight, action
 from somagent.domain.capsules.definition import CapsuleDefinition, Step
-from somagent.domain.errors import Code, SomaError
+from somagent.domain.errors import Code
 from somagent.domain.messages.jobs import ApprovalDecision, ApprovalStanding, Failure
 from somagent.domain.policy.law import Law
+from somagent.services.audit.intake import Happening, take_in
 from somagent.services.jobs.preparation import approval_digest
 from somagent.services.jobs.store import JobState, Settled, encode, settle
 
@@ -52,7 +53,7 @@ def question_for(step: Step, arguments: JsonValue, definition: CapsuleDefinition
         "capsule": f"{definition.id}@{definition.version}",
         "constitution_hash": law.constitution.content_hash,
     }
-    return Question(text, quorum, approval_digest(step, arguments, definition, law.constitution), what)
+    return Question(text, quorum, approval_digest(step, arguments, definition, law.constitution.content_hash), what)
 
 
 async def open_question(connection: TenantConnection, job: JobState, step: Step, question: Question) -> tuple[str, str]:
@@ -71,34 +72,6 @@ async def open_question(connection: TenantConnection, job: JobState, step: Step,
     )
     status = await connection.fetchval("SELECT status FROM approvals WHERE id = $1", approval_id)
     return str(approval_id), str(status)
-
-
-async def require_approval(
-    connection: asyncpg.Connection,
-    job: JobState,
-    step: Step,
-    arguments: JsonValue,
-    definition: CapsuleDefinition,
-    law: Law,
-) -> None:
-    """Look once more, right before the effect, that people approved exactly this.
-
-    Raises:
-        SomaError: ``approval_digest_mismatch``, when arguments, capsule or constitution have changed since.
-    """
-    digest = approval_digest(step, arguments, definition, law.constitution)
-    approved = await connection.fetchval(
-        "SELECT 1 FROM approvals WHERE job_id = $1 AND step_id = $2 AND digest = $3 AND status = 'approved'",
-        UUID(job.job_id),
-        step.id,
-        digest,
-    )
-    if approved is None:
-        raise SomaError(
-            Code.APPROVAL_DIGEST_MISMATCH,
-            f"What step `{step.id}` would run is not what people approved: its arguments, the capsule or the "
-            "constitution have changed since. The effect was left undone; retry the job to ask again.",
-        )
 
 
 async def record_vote(connection: TenantConnection, decision: ApprovalDecision) -> ApprovalStanding:
@@ -133,7 +106,9 @@ async def record_vote(connection: TenantConnection, decision: ApprovalDecision) 
         decision.decision,
         decision.reason,
     )
-    return await _count(connection, decision, approval)
+    standing = await _count(connection, decision, approval)
+    await take_in(connection, _voted(decision, approval, standing))
+    return standing
 
 
 async def _count(
@@ -163,6 +138,22 @@ async def _count(
             UUID(decision.job_id),
         )
     return ApprovalStanding(approval_id=decision.approval_id, status=status)
+
+
+def _voted(decision: ApprovalDecision, approval: asyncpg.Record, standing: ApprovalStanding) -> Happening:
+    return Happening(
+        tenant_id=decision.tenant_id,
+        actor=decision.user_id,
+        action=f"approval.vote.{decision.decision}",
+        object=f"approval:{decision.approval_id}",
+        detail={
+            "job_id": decision.job_id,
+            "step_id": approval["step_id"],
+            "action": approval["action"],
+            "digest": decision.digest,
+            "status": standing.status,
+        },
+    )
 
 
 def _refused(decision: ApprovalDecision, status: str, code: Code, detail: str) -> ApprovalStanding:

@@ -38,7 +38,13 @@ async def ask(
         return await _ask(connection, work, request.step_id, channels)
     except SomaError as error:
         failed = await step_failed(connection, work, request.step_id, error, retryable=False)
-        return ApprovalOpened(approval_id="", status="", outcome=failed.outcome, failure=failed.failure)
+        return ApprovalOpened(
+            approval_id="",
+            status="",
+            outcome=failed.outcome,
+            failure=failed.failure,
+            retry_after_seconds=failed.retry_after_seconds,
+        )
 
 
 async def _ask(connection: TenantConnection, work: Work, step_id: str, channels: Channels) -> ApprovalOpened:
@@ -49,6 +55,7 @@ async def _ask(connection: TenantConnection, work: Work, step_id: str, channels:
             row = Settled(step_id, step.action, "skipped", 1, None, started_at=datetime.now(UTC))
             await settle(connection, job.job_id, job.epoch, row)
         return ApprovalOpened(approval_id="", status="approved")
+    await work.gate.watch.refresh()  # people decide on what is in force now, not a moment ago
     law = await work.law()
     prepared = prepare(step, job, law)
     if isinstance(prepared.params, RequestApprovalParams):

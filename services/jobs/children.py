@@ -20,11 +20,11 @@ from somagent.domain.messages.jobs import (
     WorkResult,
 )
 from somagent.services.gate.gate import Gate
-from somagent.services.jobs.approvals import require_approval
 from somagent.services.jobs.control import ENDED_SHORT, reopen
+from somagent.services.jobs.leave import prepare_with_leave
 from somagent.services.jobs.ordering import argument_again
 from somagent.services.jobs.outcome import concluding_outputs, ended
-from somagent.services.jobs.preparation import is_skipped, prepare
+from somagent.services.jobs.preparation import is_skipped
 from somagent.services.jobs.requests import JobRequest
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.submission import MAX_DEPTH, Parent, submit
@@ -48,7 +48,11 @@ class ChildJobs:
     async def open(self, request: ChildRequest, run_id: str | None) -> ChildOpened:
         """Make the child's job, or find the one that was made; one that had failed is opened again."""
         argument = WorkArgument(
-            job_id=request.job_id, tenant_id=request.tenant_id, epoch=request.epoch, steps=(request.step_id,)
+            job_id=request.job_id,
+            tenant_id=request.tenant_id,
+            epoch=request.epoch,
+            steps=(request.step_id,),
+            approved=(request.step_id,) if request.approved else (),
         )
         async with self._database.connection(request.tenant_id) as connection, connection.transaction():
             await hold_off_stops(connection)  # before the parent's row is locked: a stop would wait for that
@@ -71,10 +75,7 @@ class ChildJobs:
             row = Settled(step_id, step.action, "skipped", job.attempt(step_id), None, started_at=datetime.now(UTC))
             await settle(connection, job.job_id, job.epoch, row)
             return ChildOpened(settled=True)
-        law = await work.law()
-        prepared = prepare(step, job, law)
-        if step.requires_approval:
-            await require_approval(connection, job, step, prepared.arguments, work.definition, law)
+        prepared = await prepare_with_leave(connection, work, step)
         params = prepared.params
         assert isinstance(params, CapsuleRunParams)  # noqa: S101 - only capsule.run opens children
         if job.depth + 1 > MAX_DEPTH:

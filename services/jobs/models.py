@@ -22,10 +22,10 @@ from somagent.domain.messages.jobs import Failure, WorkArgument, WorkOutcome, Wo
 from somagent.domain.slm.messages import REQUESTS, SlmRequest, SlmResponse
 from somagent.services.budgets import release, reserve
 from somagent.services.gate.gate import Gate
-from somagent.services.jobs.approvals import require_approval
+from somagent.services.jobs.leave import prepare_with_leave
 from somagent.services.jobs.model_requests import Waiter, build_request, waiting_work, worst_case_tokens
 from somagent.services.jobs.outcome import concluding_outputs, ended
-from somagent.services.jobs.preparation import is_skipped, prepare
+from somagent.services.jobs.preparation import is_skipped
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.work import Work, step_failed, take_up
 from somagent.services.memory import MemoryService
@@ -93,12 +93,9 @@ class ModelSteps:
             if await settle(connection, job.job_id, job.epoch, row) is None:
                 return await ended(connection, job.job_id)
             return WorkResult(settled=(step.id,))
-        law = await work.law()
-        prepared = prepare(step, job, law)
+        prepared = await prepare_with_leave(connection, work, step)
         known = await self._known(connection, work) if isinstance(prepared.params, SlmCompleteParams) else ()
         tokens = worst_case_tokens(prepared.params, work.definition, known)
-        if step.requires_approval:
-            await require_approval(connection, job, step, prepared.arguments, work.definition, law)
         request = build_request(argument, work, prepared.params, waiter, known)
         async with connection.transaction():
             # A repeat after a crash must not reserve twice.

@@ -14,6 +14,9 @@ from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import Failure, WorkOutcome, WorkResult
 from somagent.services.jobs.store import JobState
 
+WAITED_FOR = frozenset({Code.RATE_LIMITED, Code.CONSTITUTION_UNVERIFIABLE})
+"""What does not fail a step: a limit passes by itself, and a constitution that cannot be verified is an operator's
+matter, after which every job goes on as if nothing had been. Until then the step shows the error."""
 LONGEST_BACK_OFF = 600.0
 """Seconds that doubling leads to at most; a capsule's own back-off may be longer from the first."""
 
@@ -38,9 +41,9 @@ def back_off(
 
     ``retryable`` overrides what the error's category says.
 
-    A rate limit is waited for without end and uses up no attempt.
+    What is :data:`WAITED_FOR` is waited for without end and uses up no attempt.
     """
-    if error.code is Code.RATE_LIMITED:
+    if error.code in WAITED_FOR:
         return error.retry_after or 1.0
     used = attempt - base
     may_pass = error.retryable if retryable is None else retryable

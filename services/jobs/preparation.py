@@ -15,7 +15,6 @@ from somagent.domain.capsules.definition import CapsuleDefinition, Step
 from somagent.domain.capsules.needs import referenced_steps
 from somagent.domain.capsules.stepparams import resolve_params
 from somagent.domain.errors import Code, Fault, SomaError
-from somagent.domain.policy.constitution import Constitution
 from somagent.domain.policy.law import Law
 from somagent.domain.policy.scoring import Signals, Verdict
 from somagent.services.jobs.store import JobState
@@ -77,7 +76,7 @@ def resolve_arguments(step: Step, job: JobState) -> JsonValue:
     return resolve_params(step.action, step.params, job.inputs, job.outputs, job.skipped)
 
 
-def approval_digest(step: Step, arguments: JsonValue, definition: CapsuleDefinition, constitution: Constitution) -> str:
+def approval_digest(step: Step, arguments: JsonValue, definition: CapsuleDefinition, constitution_hash: str) -> str:
     """SHA-256 over what will run: action, arguments, capsule and constitution. Any change of them changes it."""
     return sha256_hex(
         {
@@ -85,7 +84,7 @@ def approval_digest(step: Step, arguments: JsonValue, definition: CapsuleDefinit
             "action": step.action,
             "arguments": arguments,
             "capsule": sha256_hex(definition.model_dump(mode="json", by_alias=True)),
-            "constitution": constitution.content_hash,
+            "constitution": constitution_hash,
         }
     )
 

@@ -16,13 +16,13 @@ from somagent.adapters.postgres.database import Database, TenantConnection
 from somagent.domain.errors import SomaError
 from somagent.domain.messages.jobs import WorkArgument, WorkOutcome, WorkResult
 from somagent.services.gate.gate import Gate
-from somagent.services.jobs.approvals import require_approval
 from somagent.services.jobs.artifacts import save_output
 from somagent.services.jobs.checkpoints import Overtaken
 from somagent.services.jobs.effects import Act, Effects
+from somagent.services.jobs.leave import prepare_with_leave
 from somagent.services.jobs.outcome import concluding_outputs, ended
 from somagent.services.jobs.places import Places
-from somagent.services.jobs.preparation import is_skipped, prepare
+from somagent.services.jobs.preparation import is_skipped
 from somagent.services.jobs.segment import Heartbeat, Segment
 from somagent.services.jobs.store import Settled, StepRow, mark, settle
 from somagent.services.jobs.work import Work, step_failed, take_up
@@ -98,10 +98,7 @@ class StepRunner:
                 row = Settled(step_id, step.action, "skipped", attempt, None, started_at=datetime.now(UTC))
                 await self._settle(connection, work, row, concludes=False)
                 return None, WorkResult(settled=(step_id,))
-            law = await work.law()
-            prepared = prepare(step, job, law)
-            if step.requires_approval:
-                await require_approval(connection, job, step, prepared.arguments, work.definition, law)
+            prepared = await prepare_with_leave(connection, work, step)
             await self._rate_limits.check(prepared.spec, job.tenant_id)
         except Overtaken:
             return None, await ended(connection, job.job_id)

@@ -10,13 +10,13 @@ from somagent.adapters.postgres.database import TenantConnection
 from somagent.domain.capsules.definition import Step
 from somagent.domain.errors import SomaError
 from somagent.domain.messages.jobs import WorkArgument, WorkOutcome, WorkResult
-from somagent.services.jobs.approvals import require_approval
 from somagent.services.jobs.artifacts import save_output
 from somagent.services.jobs.checkpoints import Checkpoint, Overtaken, is_pure
 from somagent.services.jobs.effects import Act, Effects
+from somagent.services.jobs.leave import prepare_with_leave
 from somagent.services.jobs.outcome import concluding_outputs, ended
 from somagent.services.jobs.places import Places
-from somagent.services.jobs.preparation import is_skipped, prepare
+from somagent.services.jobs.preparation import is_skipped
 from somagent.services.jobs.store import Settled, StepRow, settle
 from somagent.services.jobs.work import Work, step_failed
 
@@ -71,10 +71,7 @@ class Segment:
         if await is_skipped(step, job):
             row = Settled(step.id, step.action, "skipped", job.attempt(step.id), None, started_at=started_at)
             return await self._settle(step, row, following, concludes=concludes)
-        law = await work.law()
-        prepared = prepare(step, job, law)
-        if step.requires_approval:
-            await require_approval(self.connection, job, step, prepared.arguments, work.definition, law)
+        prepared = await prepare_with_leave(self.connection, work, step)
         context = self.places.context(job, step.id, work.planned[step.id].timeout_seconds)
         act = Act(prepared.spec, prepared.params, job, step.id, context, prepared.verdict_json)
 

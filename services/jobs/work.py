@@ -15,7 +15,7 @@ from somagent.domain.messages.jobs import Failure, WorkArgument, WorkOutcome, Wo
 from somagent.domain.policy.law import Law
 from somagent.services.gate.gate import Gate
 from somagent.services.installed import FrozenCapsule, frozen_capsule
-from somagent.services.jobs.outcome import back_off, ended
+from somagent.services.jobs.outcome import WAITED_FOR, back_off, ended
 from somagent.services.jobs.store import JobState, begin, mark
 
 
@@ -28,6 +28,8 @@ class Work:
     steps: Mapping[str, Step]
     planned: Mapping[str, PlannedStep]
     gate: Gate
+    approved: frozenset[str] = frozenset()
+    """Steps that the workflow had people asked about: they need leave whatever the capsule says by now."""
 
     async def law(self) -> Law:
         """What the job's acts are judged by at this moment.
@@ -46,20 +48,25 @@ async def take_up(
     job = await begin(connection, argument.job_id, argument.tenant_id, argument.epoch, run_id, first)
     if job is None:
         return None, await ended(connection, argument.job_id)
-    frozen = await frozen_capsule(connection, job.installation_id) if job.installation_id else None
+    try:
+        frozen = await frozen_capsule(connection, job.installation_id) if job.installation_id else None
+    except SomaError as error:
+        failure = Failure(code=error.code, detail=error.detail)
+        return None, WorkResult(outcome=WorkOutcome.FAILED, failure=failure)
     if frozen is None:
         failure = Failure(code=Code.CAPSULE_NOT_INSTALLED, detail="The capsule's installation is gone.")
         return None, WorkResult(outcome=WorkOutcome.FAILED, failure=failure)
-    return _work(job, frozen, gate), WorkResult()
+    return _work(job, frozen, gate, frozenset(argument.approved)), WorkResult()
 
 
-def _work(job: JobState, frozen: FrozenCapsule, gate: Gate) -> Work:
+def _work(job: JobState, frozen: FrozenCapsule, gate: Gate, approved: frozenset[str]) -> Work:
     return Work(
         job,
         frozen.definition,
         {step.id: step for step in frozen.definition.steps},
         {step.id: step for step in frozen.plan.steps},
         gate,
+        approved,
     )
 
 
@@ -71,10 +78,10 @@ async def step_failed(
     attempt = job.attempt(step_id)
     failure = Failure(code=error.code, detail=error.detail, step_id=step_id)
     delay = back_off(error, attempt, job.attempt_base(step_id), planned, retryable=retryable)
-    limited = error.code is Code.RATE_LIMITED
-    status = "failed" if delay is None else "waiting" if limited else "pending"
+    waited_for = error.code in WAITED_FOR
+    status = "failed" if delay is None else "waiting" if waited_for else "pending"
     flags = await mark(
-        connection, job.job_id, job.epoch, step_id, planned.action, status, attempt - limited, failure=failure
+        connection, job.job_id, job.epoch, step_id, planned.action, status, attempt - waited_for, failure=failure
     )
     if flags is None:
         return await ended(connection, job.job_id)
