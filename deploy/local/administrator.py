@@ -30,7 +30,7 @@ def show_password_once(layout: Layout, say: Callable[[str], None]) -> None:
         password = layout.admin_password_file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return
-    say(f"First administrator: {FIRST_USER} / {password} (tenant {FIRST_TENANT}; kept in {layout.admin_password_file})")
+    say(f"First administrator: {FIRST_USER} / {password} (kept in {layout.admin_password_file})")
 
 
 def renew_kept_password(layout: Layout, tenant_id: str, user_id: str, password: str) -> None:
