@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from somagent.domain.modes import DeploymentMode
+from somagent.domain.modes import DeploymentMode, LogLevel
 
 
 class Settings(BaseSettings):
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", alias="SOMAGENT_HOST")
     port: int = Field(default=8080, ge=1, le=65535, alias="SOMAGENT_PORT")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", alias="SOMAGENT_LOG_LEVEL")
+    chosen_log_level: LogLevel | None = Field(default=None, alias="SOMAGENT_LOG_LEVEL")
     worker_port: int = Field(default=0, ge=0, le=65535, alias="SOMAGENT_WORKER_PORT")
 
     deployment_mode: DeploymentMode = Field(default=DeploymentMode.DEVELOPER_LIGHT, alias="SOMAGENT_DEPLOYMENT_MODE")
@@ -77,6 +77,23 @@ class Settings(BaseSettings):
     """JSON object {name: postgresql://...}: what postgres.query may use."""
     webhooks: SecretStr = Field(default=SecretStr(""), alias="SOMAGENT_WEBHOOKS")
     """JSON object {channel: url}: webhook channels of notifications."""
+
+    @property
+    def log_level(self) -> LogLevel:
+        """From which level up the process logs; as the deployment's mode has it where none was given."""
+        return self.chosen_log_level or self.deployment_mode.log_level
+
+    oidc_issuer: str = Field(default="", alias="SOMAGENT_OIDC_ISSUER")
+    """An OpenID Connect provider that people may log in with, as it names itself."""
+    oidc_client_id: str = Field(default="", alias="SOMAGENT_OIDC_CLIENT_ID")
+    oidc_client_secret: SecretStr = Field(default=SecretStr(""), alias="SOMAGENT_OIDC_CLIENT_SECRET")
+    """Empty: a public client, held by PKCE alone."""
+    oidc_redirect_url: str = Field(default="", alias="SOMAGENT_OIDC_REDIRECT_URL")
+    """Our own address as browsers see it, ending in /v1/login/oidc/callback; registered with the provider."""
+    oidc_tenant: str = Field(default="default", alias="SOMAGENT_OIDC_TENANT")
+    """Whose users they become."""
+    oidc_capabilities: str = Field(default="", alias="SOMAGENT_OIDC_CAPABILITIES")
+    """Comma-separated: what who comes the first time holds, until an administrator changes it."""
 
     @property
     def workspaces(self) -> Path:

@@ -14,7 +14,9 @@ from starlette.responses import Response, StreamingResponse
 from somagent.api.deps import Caller
 from somagent.api.state import State
 from somagent.domain.errors import Code, Fault, SomaError
+from somagent.domain.notification_preferences import NotificationPreferences
 from somagent.services.notification_lists import OVERLAP, NotificationView, following, place_of
+from somagent.services.settings.preferences import read_preferences
 
 LOOK_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 15.0
@@ -79,14 +81,29 @@ def _uuid(given: str) -> UUID:
         raise SomaError(Code.VALIDATION_FAILED, detail, errors=[fault]) from None
 
 
+def _wanted(wish: NotificationPreferences, notification: NotificationView) -> bool:
+    """Whether its reader wants to be told of it now; it is listed in any case."""
+    wanted = wish.wants(notification.severity, notification.channel)
+    return wanted and wish.quiet_until(datetime.now(UTC), notification.severity) is None
+
+
 async def _events(request: Request, state: State, caller: Caller, place: _Place) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     quiet = 0.0
     while not await request.is_disconnected():
         async with state.app_db.connection(caller.tenant_id) as connection:
             found = await following(connection, caller.tenant_id, caller.user_id, place.after(), list(place.sent))
+            wish = (
+                (await read_preferences(connection, [(caller.tenant_id, caller.user_id)])).of(
+                    caller.tenant_id, caller.user_id
+                )
+                if found
+                else None
+            )
         for notification in found:
             place.took(notification)
+            if wish is not None and not _wanted(wish, notification):
+                continue
             data = notification.model_dump_json()
             yield f"id: {notification.id}\nevent: notification\ndata: {data}\n\n".encode()
         if found:

@@ -35,6 +35,8 @@ class NotificationStatus(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     FAILED = "failed"
+    SUPPRESSED = "suppressed"
+    """Not sent: below the threshold, or to a channel that its reader does not want."""
 
 
 class NotificationView(Model):

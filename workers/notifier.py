@@ -8,6 +8,8 @@ other side tells repeats apart by the Idempotency-Key, which is the notification
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,6 +26,7 @@ from somagent.adapters.settings import Settings
 from somagent.domain.errors import SomaError
 from somagent.domain.times import rfc3339
 from somagent.services.notifications import TOPIC, Channels
+from somagent.services.settings.preferences import read_preferences
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +63,10 @@ SELECT tenant_id, 'event', id::text, jsonb_build_object('topic', $6::text, 'type
   'notification_id', id, 'channel', channel, 'severity', severity, 'attempts', attempts) FROM settled
 WHERE status <> 'pending'
 """
+_PUT_OFF: Final = """
+UPDATE notifications SET attempts = attempts - 1, next_attempt_at = $3
+WHERE id = $1 AND status = 'pending' AND attempts = $2
+"""
 
 
 def back_off_seconds(attempt: int) -> float:
@@ -68,7 +75,7 @@ def back_off_seconds(attempt: int) -> float:
 
 
 class Notifier:
-    """Delivers what is due. Ten failed attempts, about 17 minutes, end a notification as failed.
+    """Delivers what is due and wanted. Ten failed attempts, about 17 minutes, end a notification as failed.
 
     Args:
         database: opened as role ``soma_system``, which sees every tenant.
@@ -97,14 +104,32 @@ class Notifier:
         minute, under the same Idempotency-Key.
         """
         listed: int = await self._database.pool.fetchval(_DELIVER_LISTED)
-        due = await self._database.pool.fetch(_CLAIM, _BATCH)
+        claimed = await self._database.pool.fetch(_CLAIM, _BATCH)
+        due = await self._wanted_now(claimed)
         at_once = asyncio.Semaphore(_AT_ONCE)
         await asyncio.gather(*(self._attempt(row, at_once) for row in due))
-        return listed + len(due)
+        return listed + len(claimed)
 
     async def close(self) -> None:
         """Close connections that are kept open."""
         await self._client.aclose()
+
+    async def _wanted_now(self, claimed: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+        """Those that their readers want, and want now; the others are suppressed, or put off to the end of a rest."""
+        if not claimed:
+            return []
+        async with self._database.connection("") as connection:
+            found = await read_preferences(connection, [(row["tenant_id"], row["user_id"] or "") for row in claimed])
+        now, due = datetime.now(UTC), []
+        for row in claimed:
+            wish = found.of(row["tenant_id"], row["user_id"])
+            if not wish.wants(row["severity"], row["channel"]):
+                await self._settle(row, "suppressed", "Its reader does not want to be sent this.")
+            elif (until := wish.quiet_until(now, row["severity"])) is not None:
+                await self._database.pool.execute(_PUT_OFF, row["id"], row["attempts"], until)
+            else:
+                due.append(row)
+        return due
 
     async def _attempt(self, row: asyncpg.Record, at_once: asyncio.Semaphore) -> None:
         url = self._webhooks.get(row["channel"])

@@ -28,11 +28,11 @@ from somagent.api.deps import (
     requires,
     soma_router,
 )
+from somagent.api.tenancy import of_tenant
 from somagent.domain.capabilities import Capability
 from somagent.domain.capsules.definition import CAPSULE_ID
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.model import Model
-from somagent.domain.names import is_tenant_id
 from somagent.services.kill_switch.scope import Scope, ScopeName
 from somagent.services.kill_switch.standing import Standing, standing
 from somagent.services.kill_switch.switches import engage, lift, stop
@@ -202,11 +202,8 @@ async def _connection(state: State, scope: Scope) -> AsyncIterator[asyncpg.Conne
 
 
 async def _tenant(state: State, caller: Caller, tenant_id: str) -> Scope:
-    if tenant_id != caller.tenant_id:
-        known = is_tenant_id(tenant_id) and await state.tenant_exists(tenant_id)
-        if not known or not holds(caller, Capability.TENANT_ANY):
-            raise SomaError(Code.NOT_FOUND, "There is no such tenant.")
-    return Scope("tenant", tenant_id, tenant_id)
+    found = await of_tenant(state, caller, tenant_id)
+    return Scope("tenant", found.tenant_id, found.tenant_id)
 
 
 def _capsule(caller: Caller, capsule_id: str) -> Scope:
