@@ -1,6 +1,6 @@
 """What the gate does, from a password to an audit chain that anybody can check: a person's script, with httpx.
 
-    make up && .venv/bin/python -m somagent.examples.integration_flow
+    make up flow
 
 A person logs in, starts a session and asks for a verdict; the session's prompt travels as a message on
 ``slm.requests`` and its answer comes back on ``slm.responses``, where this script reads both. In the end the tenant's
