@@ -78,11 +78,6 @@ class Settings(BaseSettings):
     webhooks: SecretStr = Field(default=SecretStr(""), alias="SOMAGENT_WEBHOOKS")
     """JSON object {channel: url}: webhook channels of notifications."""
 
-    @property
-    def log_level(self) -> LogLevel:
-        """From which level up the process logs; as the deployment's mode has it where none was given."""
-        return self.chosen_log_level or self.deployment_mode.log_level
-
     oidc_issuer: str = Field(default="", alias="SOMAGENT_OIDC_ISSUER")
     """An OpenID Connect provider that people may log in with, as it names itself."""
     oidc_client_id: str = Field(default="", alias="SOMAGENT_OIDC_CLIENT_ID")
@@ -94,6 +89,11 @@ class Settings(BaseSettings):
     """Whose users they become."""
     oidc_capabilities: str = Field(default="", alias="SOMAGENT_OIDC_CAPABILITIES")
     """Comma-separated: what who comes the first time holds, until an administrator changes it."""
+
+    @property
+    def log_level(self) -> LogLevel:
+        """From which level up the process logs; as the deployment's mode has it where none was given."""
+        return self.chosen_log_level or self.deployment_mode.log_level
 
     @property
     def workspaces(self) -> Path:

@@ -23,6 +23,7 @@ from somagent.api.routers import (
     installations,
     jobs,
     kill_switch,
+    login,
     memory,
     metrics,
     model_profiles,
@@ -65,6 +66,6 @@ SERVICES: Final = (
     Service("constitution", 8300, (constitution_proposals.router, constitution.router)),
     Service("policy-engine", 8400, (policies.router, moderation.router, kill_switch.router, audit.router)),
     Service("settings", 8500, (tenants.router, model_profiles.router)),
-    Service("identity", 8600, (users.router, credentials.router, tokens.router, training.router)),
+    Service("identity", 8600, (users.router, credentials.router, tokens.router, login.router, training.router)),
 )
 ALL_PORT: Final = 8080

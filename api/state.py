@@ -22,6 +22,7 @@ from somagent.services.gate.gate import Gate, open_gate
 from somagent.services.gate.refusals import GateRefusals
 from somagent.services.identity.login import Login
 from somagent.services.identity.login_limits import LoginLimits
+from somagent.services.identity.oidc import OidcLogin
 from somagent.services.identity.passwords import Passwords
 from somagent.services.jobs.reading import FinishedJobs
 from somagent.services.memory import MemoryService
@@ -52,6 +53,7 @@ class State:
         admission: the stages of the gate that a prompt passes, in order.
         asking: puts questions to models, through the queue and budgets.
         wakeups: tells watchers that something has changed.
+        oidc: login with an outside provider, where one is configured.
         login: from credentials to tokens, with the hashing of passwords and the vault of second factors.
         starter: tells Temporal in the background what a request has recorded.
         folder: the shipped capsules.
@@ -73,6 +75,7 @@ class State:
     asking: Asking
     wakeups: Wakeups
     login: Login
+    oidc: OidcLogin
     starter: Starter
     finished_jobs: FinishedJobs
     folder: CapsulesFolder
@@ -117,6 +120,16 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         stack.push_async_callback(providers.close)
         policy = PolicyEngine(gate, app_db, verdicts)
         moderation = Moderation(app_db, bypass_allowed=settings.allow_moderation_bypass)
+        login = Login(
+            app_db,
+            keyring,
+            gate,
+            Passwords(),
+            Vault(settings.keys),
+            LoginLimits(settings.redis_url.get_secret_value()),
+        )
+        oidc = OidcLogin(settings, redis, login)
+        stack.push_async_callback(oidc.close)
         yield State(
             settings=settings,
             app_db=app_db,
@@ -131,14 +144,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             admission=Admission(app_db, gate, moderation, policy, settings.region),
             asking=Asking(app_db, RedisStreams(redis), redis),
             wakeups=Wakeups(redis),
-            login=Login(
-                app_db,
-                keyring,
-                gate,
-                Passwords(),
-                Vault(settings.keys),
-                LoginLimits(settings.redis_url.get_secret_value()),
-            ),
+            login=login,
+            oidc=oidc,
             starter=starter,
             finished_jobs=FinishedJobs(),
             folder=CapsulesFolder(settings.capsules_dir),
