@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from somagent.domain.modes import VerdictLogging
 from somagent.domain.policy.constitution import Constitution
 from somagent.domain.policy.rules import RuleSet
 from somagent.domain.policy.scoring import Signals, Verdict, judge
@@ -16,6 +17,8 @@ class Law:
     constitution: Constitution
     rules: RuleSet
     production: bool
+    verdict_logging: VerdictLogging = "refusals"
+    """Which verdicts the tenant's mode wants in the log; it decides nothing."""
 
     @property
     def mark(self) -> str:

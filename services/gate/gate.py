@@ -49,7 +49,7 @@ class Gate:
         """
         await self.watch.ensure_fresh()
         mode = self.tenants.of(tenant_id).mode
-        return Law(self.constitutions.of(tenant_id), self.rules.of(tenant_id), mode.is_production)
+        return Law(self.constitutions.of(tenant_id), self.rules.of(tenant_id), mode.is_production, mode.verdict_logging)
 
 
 @asynccontextmanager

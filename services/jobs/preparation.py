@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from somagent.adapters.metrics import policy_evaluation_latency_seconds, policy_evaluations_total
 from somagent.domain.actions import ActionSpec, action
 from somagent.domain.canonical import sha256_hex
 from somagent.domain.capsules.conditions import evaluate
@@ -16,8 +15,9 @@ from somagent.domain.capsules.needs import referenced_steps
 from somagent.domain.capsules.stepparams import resolve_params
 from somagent.domain.errors import Code, Fault, SomaError
 from somagent.domain.policy.law import Law
-from somagent.domain.policy.scoring import Signals, Verdict
+from somagent.domain.policy.scoring import Verdict
 from somagent.services.jobs.store import JobState
+from somagent.services.jobs.verdicts import verdict_on_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ async def is_skipped(step: Step, job: JobState) -> bool:
     return not await asyncio.to_thread(evaluate, step.when, job.inputs, job.outputs, job.skipped)
 
 
-def prepare(step: Step, job: JobState, law: Law, *, tokens_required: int = 0) -> Prepared:
+async def prepare(step: Step, job: JobState, law: Law) -> Prepared:
     """Resolve the step's parameters and ask for the verdict.
 
     Raises:
@@ -61,13 +61,7 @@ def prepare(step: Step, job: JobState, law: Law, *, tokens_required: int = 0) ->
         params = spec.params.model_validate(arguments)
     except ValidationError as error:
         raise invalid_params(step.id, error) from error
-    verdict = _verdict(spec, job, tokens_required, law) if spec.effect else None
-    if verdict is not None and not verdict.allowed:
-        raise SomaError(
-            Code.POLICY_REFUSED,
-            f"Policy refused `{spec.name}` in step `{step.id}`: score {verdict.score:.3f} is below the threshold "
-            f"{verdict.threshold}. Lower its risk or cost, or have the constitution changed.",
-        )
+    verdict = await verdict_on_step(step.id, spec, arguments, job, law) if spec.effect else None
     return Prepared(spec, params, arguments, verdict)
 
 
@@ -98,15 +92,3 @@ def invalid_params(step_id: str, error: ValidationError) -> SomaError:
     words = "; ".join(f"{fault.path}: {fault.detail}" for fault in faults[:5])
     return SomaError(Code.PARAMS_INVALID, f"The parameters of step `{step_id}` do not fit: {words}.", errors=faults)
 
-
-def _verdict(spec: ActionSpec, job: JobState, tokens_required: int, law: Law) -> Verdict:
-    remaining = max(0, job.budget_tokens - job.committed_tokens)
-    signals = Signals(
-        risk=spec.risk,
-        budget_required=float(tokens_required) if tokens_required else None,
-        budget_remaining=float(remaining) if tokens_required else None,
-    )
-    with policy_evaluation_latency_seconds.time():
-        verdict = law.judge(signals)
-    policy_evaluations_total.labels("allow" if verdict.allowed else "refuse", verdict.severity).inc()
-    return verdict

@@ -26,6 +26,7 @@ from somagent.domain.policy.scoring import Verdict
 from somagent.services.gate.gate import Gate
 from somagent.services.policy.cache import VerdictCache
 from somagent.services.policy.decisions import Asked, record_decision
+from somagent.services.policy.verdict_log import log_kept, log_verdict
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +106,7 @@ class PolicyEngine:
             kept = await self._cache.find(tenant_id, field)
             if kept is not None and (decision := _decoded(kept)) is not None:
                 count(decision)
+                log_kept(law.verdict_logging, tenant_id, source, decision.document)
                 return decision
             asked = Asked(tenant_id, user, caller.user_id, source, about, request_id)
             return await self._decided(asked, evaluation, law, field)
@@ -143,8 +145,7 @@ class PolicyEngine:
                 f"There was no verdict within {VERDICT_SECONDS:g} s, and none is a refusal. Try again.",
             ) from error
         count(verdict)
-        if self._gate.tenants.of(asked.tenant_id).mode.is_debug:
-            log.info("policy_decided", tenant=asked.tenant_id, source=asked.source, **verdict.model_dump(mode="json"))
+        log_verdict(law.verdict_logging, asked.tenant_id, asked.source, verdict, decision_id=str(decision_id))
         decision = decision_of(verdict, decision_id)
         await self._cache.keep(asked.tenant_id, field, _encoded(decision))
         return decision

@@ -120,3 +120,29 @@ def test_what_each_mode_means() -> None:
     }
     for mode in DeploymentMode:
         assert sum(mode.routing_weights.model_dump().values()) == pytest.approx(1)
+
+
+def test_debugging_modes_log_every_verdict_with_its_features(server: ApiServer, acme: httpx.Client) -> None:
+    path = "/v1/tenants/acme/deployment-mode"
+
+    def logged(prompt: str, risk: float) -> list[str]:
+        before = len(server.log_file.read_text())
+        question = {
+            "session_id": "s", "tenant": "acme", "user": "ann", "prompt": prompt, "role": "dialogue_reasoning",
+            "metadata": {"risk": risk, "confidence": 1 - risk},
+        }  # fmt: skip
+        assert acme.post("/v1/evaluate", json=question).status_code == 200
+        lines = server.log_file.read_text()[before:].splitlines()
+        return [line for line in lines if '"policy_verdict"' in line and '"contribution"' in line]
+
+    assert logged("quiet", 0) == []
+    assert len(logged("refused", 1)) == 1
+    acme.put(path, json={"mode": "test-debug"})
+    (first,) = logged("loud", 0)
+    assert '"tenant": "acme"' in first
+    assert "loud" not in first, "prompts stay out of logs"
+    assert len(logged("loud", 0)) == 1, "a remembered verdict too"
+    with person(server, "beta") as other:
+        other.get("/v1/tenants")
+    acme.put(path, json={"mode": "developer-light"})
+    assert logged("loud", 0) == []
