@@ -33,7 +33,8 @@ _CONVENTIONS: Final = """## Every request
 
 | Matter | Rule |
 |---|---|
-| Who | `Authorization: Bearer TOKEN`, of `somagent tokens issue`. Each operation names the capability that it needs. |
+| Who | `Authorization: Bearer TOKEN`, of `POST /v1/tokens/issue` or `somagent tokens issue`. \
+Each operation names the capability that it needs. |
 | Tenant | The token's. `X-Tenant-ID` must equal it unless the token holds `tenant:any`. \
 Another tenant's object answers 404. |
 | Media | JSON in and out, up to 1 MiB; attachments up to 50 MiB. Unknown fields are faults. |
@@ -107,7 +108,10 @@ def _operation(name: str, operation: Mapping[str, Any]) -> Iterator[str]:
     capability = operation.get("x-capability")
     yield str(operation.get("description", operation.get("summary", ""))).partition("\n\nNeeds the capability")[0]
     yield ""
-    yield f"- Needs: `{capability}`" if capability else "- Needs no token."
+    if capability:
+        yield f"- Needs: `{capability}`"
+    else:
+        yield "- Needs a token." if operation.get("security") else "- Needs no token."
     for media, content in operation.get("requestBody", {}).get("content", {}).items():
         form = "" if media == "application/json" else f" ({media})"
         yield f"- Body{form}: {_body(content['schema'])}"

@@ -8,15 +8,25 @@ from typing import Any, Final
 from somagent.domain.errors import Code
 
 EVERYWHERE: Final = (
-    Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.TOKEN_REVOKED, Code.CAPABILITY_MISSING,
-    Code.TENANT_MISMATCH, Code.METHOD_NOT_ALLOWED, Code.DATABASE_UNAVAILABLE, Code.INTERNAL_ERROR,
+    Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.TOKEN_REVOKED, Code.USER_DISABLED,
+    Code.CAPABILITY_MISSING, Code.TENANT_MISMATCH, Code.METHOD_NOT_ALLOWED, Code.DATABASE_UNAVAILABLE,
+    Code.INTERNAL_ERROR,
 )  # fmt: skip
 """What every operation that wants a token can answer; said once."""
 
 _SUBMIT: Final = (
     Code.CAPSULE_INVALID, Code.ATTESTATION_MISMATCH, Code.SIGNING_KEY_UNKNOWN, Code.SIGNATURE_INVALID,
 )  # fmt: skip
-_INSTALL: Final = (Code.CAPSULE_NOT_APPROVED, Code.CAPSULE_RECALLED, Code.ALREADY_INSTALLED)
+_INSTALL: Final = (
+    Code.CAPSULE_NOT_APPROVED, Code.CAPSULE_RECALLED, Code.ALREADY_INSTALLED, Code.TRAINING_LOCKED,
+)  # fmt: skip
+_ISSUE: Final = (
+    Code.CREDENTIALS_INVALID, Code.MFA_REQUIRED, Code.MFA_INVALID, Code.CAPABILITY_NOT_OWNED, Code.ACCOUNT_LOCKED,
+    Code.RATE_LIMITED, Code.CONSTITUTION_UNVERIFIABLE,
+)  # fmt: skip
+_CHANGE_USER: Final = (Code.CAPABILITY_NOT_OWNED, Code.LAST_ADMINISTRATOR)
+_PASSWORD: Final = (Code.CREDENTIALS_INVALID, Code.ACCOUNT_LOCKED, Code.CAPABILITY_NOT_OWNED)
+_OIDC: Final = (Code.LOGIN_NOT_CONFIGURED, Code.LOGIN_FAILED, Code.RATE_LIMITED, Code.REDIS_UNAVAILABLE)
 
 OWN: Final[Mapping[str, tuple[Code, ...]]] = {
     "POST /v1/jobs": (
@@ -44,8 +54,28 @@ OWN: Final[Mapping[str, tuple[Code, ...]]] = {
     ),
     "POST /v1/installations": _INSTALL,
     "POST /v1/installations/{installation_id}/upgrade": (*_INSTALL, Code.INSTALLATION_NOT_ACTIVE),
-    "POST /v1/installations/{installation_id}/rollback": (Code.NO_PREVIOUS_VERSION, Code.INSTALLATION_NOT_ACTIVE),
-    "DELETE /v1/installations/{installation_id}": (Code.INSTALLATION_NOT_ACTIVE,),
+    "POST /v1/installations/{installation_id}/rollback": (
+        Code.NO_PREVIOUS_VERSION, Code.INSTALLATION_NOT_ACTIVE, Code.TRAINING_LOCKED,
+    ),
+    "DELETE /v1/installations/{installation_id}": (Code.INSTALLATION_NOT_ACTIVE, Code.TRAINING_LOCKED),
+    "POST /v1/tokens/issue": _ISSUE,
+    "POST /tokens/issue": _ISSUE,
+    "GET /v1/login/oidc": _OIDC,
+    "GET /v1/login/oidc/callback": _OIDC,
+    "POST /v1/users": (Code.CAPABILITY_NOT_OWNED, Code.USER_EXISTS),
+    "PATCH /v1/users/{user_id}": _CHANGE_USER,
+    "PUT /v1/users/{user_id}": _CHANGE_USER,
+    "DELETE /v1/users/{user_id}": (Code.LAST_ADMINISTRATOR,),
+    "POST /v1/users/{user_id}/password": _PASSWORD,
+    "PUT /v1/users/{user_id}/password": _PASSWORD,
+    "POST /v1/users/{user_id}/mfa/enroll": (Code.MFA_ALREADY_ENROLLED, Code.CAPABILITY_NOT_OWNED),
+    "POST /v1/users/{user_id}/mfa/verify": (
+        Code.MFA_INVALID, Code.MFA_NOT_ENROLLED, Code.MFA_ALREADY_ENROLLED, Code.CAPABILITY_NOT_OWNED,
+    ),
+    "DELETE /v1/users/{user_id}/mfa": (Code.MFA_NOT_ENROLLED, Code.CAPABILITY_NOT_OWNED),
+    "POST /v1/users/{user_id}/api-keys": (Code.CAPABILITY_NOT_OWNED, Code.MFA_REQUIRED, Code.MFA_INVALID),
+    "POST /v1/training/start": (Code.TRAINING_LOCKED,),
+    "POST /v1/training/stop": (Code.TRAINING_NOT_ACTIVE, Code.TRAINING_LOCKED),
     "POST /v1/signing-keys": (Code.SIGNING_KEY_EXISTS,),
     "GET /v1/recall/{key}": (Code.MEMORY_NOT_FOUND,),
     "DELETE /v1/memories/{memory_id}": (Code.MEMORY_NOT_FOUND,),

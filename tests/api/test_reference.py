@@ -12,7 +12,10 @@ import pytest
 
 ANY_TOKEN = re.compile(r"/v1/tokens/(verify|revoke)|/v1/users/\{user_id\}(/password|/mfa/\w+|/api-keys.*)?")
 """Where the endpoint itself says who may do what."""
-OPEN = {"/v1/tokens/issue", "/tokens/issue", "/health", "/ready", "/metrics", "/v1/health/redis", "/.well-known/jwks.json", "/v1/probe/boom"}
+OPEN = {
+    "/v1/tokens/issue", "/tokens/issue", "/v1/login/oidc", "/v1/login/oidc/callback", "/health", "/ready", "/metrics",
+    "/v1/health/redis", "/.well-known/jwks.json", "/v1/probe/boom",
+}  # fmt: skip
 
 
 @pytest.fixture
