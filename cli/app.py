@@ -33,6 +33,9 @@ app.command("somagent.cli.processes:worker", name="worker", help="Run a worker o
 app.command("somagent.cli.processes:migrate", name="migrate", help="Bring the database to the current schema.")
 app.command("somagent.cli.capsules:app", name="capsule", help="Check, hash and submit the capsule in a YAML file.")
 app.command("somagent.cli.audit:app", name="audit", help="Check exports of the audit chain, offline.")
+app.command(
+    "somagent.cli.constitution:app", name="constitution", help="Make keys, sign and check constitutions, offline."
+)
 app.command("somagent.cli.tokens:app", name="tokens", help="Issue access tokens with the data dir's own key.")
 app.command("somagent.cli.users:app", name="users", help="Let somebody in again who has lost their password.")
 app.command("somagent.cli.keys:app", name="keys", help="Show, renew and retire the deployment's signing keys.")
