@@ -36,6 +36,8 @@ _OWN_STATUS: Final[Mapping[Code, int]] = {Code.METHOD_NOT_ALLOWED: 405}
 _RETRY_AFTER: Final[Mapping[int, float]] = {429: 1, 503: 2}
 """Seconds to wait where the error itself does not say."""
 
+_OPENAI_PATHS: Final = ("/v1/chat/", "/v1/models")
+
 
 class FaultView(Model):
     """One fault of the request."""
@@ -43,6 +45,15 @@ class FaultView(Model):
     path: str = Field(description="Where, as in `workflow.steps[2].params.url`; empty: the whole body")
     code: str
     detail: str
+
+
+class OpenAIError(Model):
+    """The same error where OpenAI's clients look for it."""
+
+    message: str
+    type: str
+    param: None = None
+    code: str
 
 
 class Problem(Model):
@@ -56,6 +67,7 @@ class Problem(Model):
     code: str = Field(description="Stable, for programs")
     request_id: str
     errors: list[FaultView] | None = Field(default=None, description="With 422: every fault at once")
+    error: OpenAIError | None = Field(default=None, description="On OpenAI-compatible endpoints, for their clients")
 
 
 def status_of(error: SomaError) -> int:
@@ -77,6 +89,9 @@ def problem_body(error: SomaError, *, instance: str, request_id: str) -> bytes:
     }
     if error.errors or status == HTTPStatus.UNPROCESSABLE_ENTITY:
         document["errors"] = _faults(error.errors)
+    if instance.startswith(_OPENAI_PATHS):
+        kind = "api_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+        document["error"] = {"message": error.detail, "type": kind, "param": None, "code": error.code}
     return orjson.dumps(document)
 
 

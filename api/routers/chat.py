@@ -46,7 +46,7 @@ async def chat_completions(request: Request, state: StateDep, caller: Invoker, b
     """Answer a conversation, as OpenAI's clients ask for it.
 
     The newest user message passes moderation and policy. With `stream` the answer comes in chunks that are made when
-    the whole answer is there. Errors are problems; their `code` is where OpenAI's clients look for it.
+    the whole answer is there. Errors are problems, with the member `error` that OpenAI's clients read.
     """
     try:
         question = _question(request, state, caller, body)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,40 +26,31 @@ from somagent.services.tokens import mint
 from somagent.tests.capsules.platform import Addresses, api, temporal_client
 from somagent.tests.slm.redis_server import RedisServer
 
-ROLES = ("workflows", "activities", "slm", "relay")
 Json = dict[str, Any]
 
 
 @dataclass
 class Workers:
-    """The product's own worker processes, which a test may kill."""
+    """The product's own workers in a process of their own, which a test may kill."""
 
     environment: dict[str, str]
     log: Path
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
 
     def start(self, *roles: str) -> None:
-        """Run them; they work once they have connected."""
-        for role in roles:
-            with self.log.open("ab") as log:
-                self.processes[role] = subprocess.Popen(
-                    [sys.executable, "-m", "somagent.cli.app", "worker", "--role", role, "--port", "0"],
-                    env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                )  # fmt: skip
+        """Run these roles, or all; they work once they have connected."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "somagent.tests.sessions.workers_process", *roles],
+                env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
 
-    def kill(self, role: str) -> None:
+    def kill(self) -> None:
         """As a lost machine does."""
-        process = self.processes.pop(role)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-    def stop(self) -> None:
-        """End all of them."""
-        for process in self.processes.values():
-            process.kill()
-        for process in self.processes.values():
-            process.wait()
-        self.processes.clear()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +109,7 @@ class Person:
         found: Json = answer.json()
         return found
 
-    async def answered(self, session_id: str, seq: int = 1, *, within: float = 60) -> Json:
+    async def answered(self, session_id: str, seq: int = 1, *, within: float = 120) -> Json:
         """A turn once it is settled."""
         async with asyncio.timeout(within):
             while True:
@@ -137,10 +127,13 @@ async def world(
     redis: RedisServer,
     *,
     capsules: Sequence[Json] = (),
-    roles: Iterable[str] = ROLES,
+    roles: Sequence[str] | None = (),
     **environment: str,
 ) -> AsyncIterator[World]:
-    """Start the API and the workers; ``environment`` is added to their settings."""
+    """Start the API and the workers (``roles``; none of them: all, None: no worker).
+
+    ``environment`` is added to their settings.
+    """
     shelf = folder / "capsules"
     shelf.mkdir(parents=True)
     for definition in capsules:
@@ -169,11 +162,12 @@ async def world(
 
 
 @contextmanager
-def _workers(given: dict[str, str], log: Path, roles: Iterable[str]) -> Any:
+def _workers(given: dict[str, str], log: Path, roles: Sequence[str] | None) -> Iterator[Workers]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SOMAGENT_", "SLM_"))}
     workers = Workers({**kept, **given}, log)
-    workers.start(*roles)
+    if roles is not None:
+        workers.start(*roles)
     try:
         yield workers
     finally:
-        workers.stop()
+        workers.kill()
