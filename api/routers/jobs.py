@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 from fastapi import Body, Depends, Query, Request
@@ -23,20 +23,26 @@ from somagent.api.deps import (
     created,
     creating_fast,
     json_response,
+    request_id,
     requires,
     soma_router,
 )
+from somagent.api.faults import respond
 from somagent.api.job_events import job_event_stream
 from somagent.api.job_schemas import BudgetChange, Decision, JobList, JobView, TaskList, task_list
 from somagent.api.state import State
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import JobStatus
+from somagent.domain.policy.scoring import Verdict
 from somagent.services.audit.intake import Happening, by, take_in
 from somagent.services.jobs import control, deciding, reading
 from somagent.services.jobs.artifacts import chunks_of, list_artifacts, media_type, open_artifact
 from somagent.services.jobs.requests import JobRequest, TaskRequest, request_of
 from somagent.services.jobs.submission import submit
+from somagent.services.jobs.verdicts import ActRefused
 from somagent.services.pagination import Cursor
+from somagent.services.policy.decisions import Asked, record_decision
+from somagent.services.policy.engine import governed_headers
 from somagent.services.starter import Recorded
 
 router = soma_router("jobs")
@@ -69,14 +75,24 @@ async def submit_job(
     """Take a job: `{task, payload}`, or the short form of `capsule.run`. Answered at once, with Temporal or without."""
     wanted = request_of(body)
     state.gate.kills.require_off(caller.tenant_id, wanted.capsule_id)
-    await state.gate.law(caller.tenant_id)  # no job is taken that nothing could judge
+    law = await state.gate.law(caller.tenant_id)
+    verdict: Verdict | None = None
 
     async def make(connection: TenantConnection) -> Answer:
-        taken = await submit(connection, caller.tenant_id, caller.user_id, wanted)
+        nonlocal verdict
+        taken = await submit(connection, caller.tenant_id, caller.user_id, wanted, law=law)
+        verdict = taken.verdict
         document = orjson.dumps(taken.document)
         return created(202, document, location=f"/v1/jobs/{taken.job_id}", after_commit=_tell(state, taken.recorded))
 
-    return await creating_fast(request, caller, key, body, make, single_statement=True)
+    try:
+        response = await creating_fast(request, caller, key, body, make, single_statement=True)
+    except ActRefused as refused:
+        await _record(request, state, caller, wanted, refused)
+        response, verdict = respond(request, refused), refused.verdict
+    if verdict is not None:
+        response.headers.update(governed_headers(verdict.allowed, verdict.score, verdict.constitution_hash))
+    return response
 
 
 @router.get("/v1/jobs/tasks")
@@ -233,6 +249,14 @@ async def _controlled(
     response = json_response(document, status)
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     return response
+
+
+async def _record(request: Request, state: State, caller: Caller, wanted: JobRequest, refused: ActRefused) -> None:
+    """Keep the verdict on a job that was not taken, with its audit."""
+    about = f"capsule:{wanted.capsule_id}"
+    asked = Asked(caller.tenant_id, caller.user_id, caller.user_id, "job", about, request_id(request))
+    async with state.app_db.connection(caller.tenant_id) as connection:
+        await record_decision(connection, asked, uuid4(), refused.evaluation, refused.verdict)
 
 
 async def _must_exist(state: State, caller: Caller, job_id: UUID) -> None:

@@ -57,7 +57,7 @@ async def _ask(connection: TenantConnection, work: Work, step_id: str, channels:
         return ApprovalOpened(approval_id="", status="approved")
     await work.gate.watch.refresh()  # people decide on what is in force now, not a moment ago
     law = await work.law()
-    prepared = prepare(step, job, law)
+    prepared = await prepare(step, job, law)
     if isinstance(prepared.params, RequestApprovalParams):
         channels.check(prepared.params.channel)
     arguments = prepared.params.model_dump(mode="json", by_alias=True) if only_asks else prepared.arguments

@@ -41,7 +41,7 @@ async def prepare_with_leave(connection: asyncpg.Connection, work: Work, step: S
     if guarded:
         await work.gate.watch.refresh()
     law = await work.law()
-    prepared = prepare(step, work.job, law)
+    prepared = await prepare(step, work.job, law)
     if guarded:
         await _require_approval(connection, work, step, prepared.arguments, law.constitution.content_hash)
     return prepared

@@ -91,4 +91,3 @@ def invalid_params(step_id: str, error: ValidationError) -> SomaError:
     ]
     words = "; ".join(f"{fault.path}: {fault.detail}" for fault in faults[:5])
     return SomaError(Code.PARAMS_INVALID, f"The parameters of step `{step_id}` do not fit: {words}.", errors=faults)
-

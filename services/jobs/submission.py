@@ -15,10 +15,13 @@ from somagent.domain.errors import Code, Fault, SomaError
 from somagent.domain.messages.jobs import JobArgument
 from somagent.domain.messages.orders import WorkflowOrder
 from somagent.domain.model import JsonObject
+from somagent.domain.policy.law import Law
+from somagent.domain.policy.scoring import Verdict
 from somagent.services.audit.origin import ORIGIN
 from somagent.services.installed import InstalledCapsule, current_capsule, forget_current
 from somagent.services.jobs.requests import JobRequest
 from somagent.services.jobs.store import encode
+from somagent.services.jobs.verdicts import verdict_on_job
 from somagent.services.kill_switch.admission import require_admitted
 from somagent.services.starter import FIRST_LOOK, Recorded, argument_of
 
@@ -40,7 +43,7 @@ WITH job AS (
   SELECT tenant_id, 'agent.audit', submitted_by, 'job.submitted', 'job:' || id, 'done',
     jsonb_strip_nulls(jsonb_build_object('capsule_id', capsule_id, 'version', capsule_version, 'environment',
       environment, 'priority', priority, 'budget_tokens', budget_tokens, 'session_id', session_id,
-      'parent_job_id', parent_job_id)), $23, $24 FROM job
+      'parent_job_id', parent_job_id, 'verdict', $25::text::jsonb)), $23, $24 FROM job
 ), ordered AS (
   INSERT INTO outbox (tenant_id, kind, key, payload, available_at)
   SELECT tenant_id, 'workflow.start', $18, $20::text::jsonb, now() + $21 FROM job WHERE $20 IS NOT NULL RETURNING id
@@ -67,6 +70,8 @@ class Submitted:
     argument: JobArgument
     document: dict[str, object]
     recorded: Recorded | None
+    verdict: Verdict | None
+    """On its admission; None for a child, whose step was judged."""
 
 
 async def submit(
@@ -77,18 +82,23 @@ async def submit(
     *,
     job_id: UUID | None = None,
     parent: Parent | None = None,
+    law: Law | None = None,
 ) -> Submitted:
     """Take a job. A child's workflow is started by its parent's, so only other jobs are ordered.
 
+    Args:
+        law: what the job is judged by before it is taken; None where its verdict is in already.
+
     Raises:
+        ActRefused: ``policy_refused``.
         SomaError: ``capsule_not_installed``, ``capsule_recalled``, ``input_invalid``, ``kill_switch_active``.
     """
     capsule, remembered = await _capsule(connection, tenant_id, request)
-    taken = await _take(connection, capsule, tenant_id, user_id, request, job_id, parent)
+    taken = await _take(connection, capsule, tenant_id, user_id, request, job_id, parent, law)
     if taken is None and remembered:
         forget_current(tenant_id, request.capsule_id, request.version, request.environment)
         capsule, _ = await _capsule(connection, tenant_id, request)
-        taken = await _take(connection, capsule, tenant_id, user_id, request, job_id, parent)
+        taken = await _take(connection, capsule, tenant_id, user_id, request, job_id, parent, law)
     if taken is None:
         raise _not_installed(request)
     return taken
@@ -102,9 +112,11 @@ async def _take(
     request: JobRequest,
     job_id: UUID | None,
     parent: Parent | None,
+    law: Law | None,
 ) -> Submitted | None:
     """Check and write; None when the installation is no longer in force."""
     inputs = check_inputs(capsule.definition, request.inputs)
+    verdict = None if law is None else await verdict_on_job(tenant_id, capsule.definition, inputs, law)
     await _check_attachments(connection, request.attachments)
     identity = job_id or uuid4()
     created_at = datetime.now(UTC)
@@ -145,13 +157,19 @@ async def _take(
         FIRST_LOOK,
         [str(run) for run in runs],
         *ORIGIN.get(),
+        None if verdict is None else _brief(verdict),
     )
     if row is None:
         await require_admitted(connection, tenant_id, capsule.capsule_id, *runs)
         return None
     recorded = Recorded(row["outbox_id"], order) if order is not None else None
     document = _document(identity, capsule, request, created_at, workflow_id, budget, argument.deadline)
-    return Submitted(str(identity), capsule, argument, document, recorded)
+    return Submitted(str(identity), capsule, argument, document, recorded, verdict)
+
+
+def _brief(verdict: Verdict) -> str:
+    """What the audit keeps of a verdict that let a job in; its features follow from the constitution."""
+    return verdict.model_dump_json(include={"score", "threshold", "severity", "policy", "constitution_hash"})
 
 
 async def _capsule(connection: TenantConnection, tenant_id: str, request: JobRequest) -> tuple[InstalledCapsule, bool]:

@@ -17,6 +17,7 @@ from somagent.services.gate.gate import Gate
 from somagent.services.installed import FrozenCapsule, frozen_capsule
 from somagent.services.jobs.outcome import WAITED_FOR, back_off, ended
 from somagent.services.jobs.store import JobState, begin, mark
+from somagent.services.jobs.verdicts import ActRefused, record_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ async def step_failed(
 ) -> WorkResult:
     """Record a failed attempt, and say whether there is another."""
     job, planned = work.job, work.planned[step_id]
+    if isinstance(error, ActRefused):
+        await record_refusal(connection, job, step_id, error)
     attempt = job.attempt(step_id)
     failure = Failure(code=error.code, detail=error.detail, step_id=step_id)
     delay = back_off(error, attempt, job.attempt_base(step_id), planned, retryable=retryable)
