@@ -65,7 +65,8 @@ async def strikes(
         ModerationLock.user_id == ModerationStrike.user_id,
         ModerationLock.unlocked_at.is_(None),
     )
-    statement: Select[Any] = select(ModerationStrike, ModerationLock).outerjoin(ModerationLock, open_lock)
+    both: Any = select(ModerationStrike, ModerationLock)
+    statement: Select[Any] = both.outerjoin(ModerationLock, open_lock)
     if user is not None:
         statement = statement.where(ModerationStrike.user_id == user)
     if locked is not None:
@@ -91,6 +92,6 @@ async def appeal(user: str, body: reviews.ReviewReason, state: StateDep, caller:
 
 
 def _view(row: Row[Any]) -> StrikeView:
-    strike, lock, *_ = row
+    strike, lock = tuple[Any, ...](row)[:2]
     shown = {name: getattr(strike, name) for name in StrikeView.model_fields if hasattr(strike, name)}
     return StrikeView(**shown, user_locked=lock is not None, appeal=lock.appeal if lock else None)

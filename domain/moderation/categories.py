@@ -301,7 +301,8 @@ CATEGORIES: Final = (
         "deepfake nude, deepfake porn, deepfake nudes, undress this photo",
         intents=(
             Intent("dox doxx stalk stalking blackmail blackmailing extort extorting", _PEOPLE + ", streamer, "
-                   "journalist, celebrity, actress, politician, ex girlfriend, ex boyfriend", window=5, unless=_NO_PERSON),
+                   "journalist, celebrity, actress, politician, ex girlfriend, ex boyfriend",
+                   window=5, unless=_NO_PERSON),
             Intent("track tracking spy spying monitor read reading record recording follow install installing listen",
                    "without her knowing, without him knowing, without them knowing, without her knowledge, "
                    "without his knowledge, without their knowledge, without her consent, without his consent, "

@@ -61,23 +61,22 @@ class _Forms(dict[int, str]):
 
 
 def _form(character: str) -> str:
-    if character in _BLANKS:
-        return " "
-    if (known := _LETTERS.get(ord(character))) is not None:
-        return known
-    decomposed = unicodedata.normalize("NFKD", character)
-    return "".join(_bare(part) for part in decomposed)
+    """Once is not enough where a small letter looks like another than its capital does."""
+    form, before = _LETTERS.get(ord(character), character), ""
+    while form != before:
+        before, form = form, "".join(map(_bare, unicodedata.normalize("NFKD", form)))
+    return form
 
 
 def _bare(character: str) -> str:
+    if character in _BLANKS:
+        return " "
     if (known := _LETTERS.get(ord(character))) is not None:
         return known
     kind = unicodedata.category(character)
     if kind in ("Mn", "Me", "Cf", "Cc", "Cs"):
         return ""
-    if kind.startswith("Z"):
-        return " "
-    return character.casefold()
+    return " " if kind.startswith("Z") else character.casefold()
 
 
 _FORMS: Final = _Forms()

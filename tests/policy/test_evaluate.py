@@ -134,7 +134,9 @@ def test_what_is_no_json(ask: httpx.Client, body: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
 
 
-@pytest.mark.parametrize("body", [{}, {"prompt": 1}, {"prompt": "x", "promt": "y"}, {"prompt": "x", "metadata": []}, []])
+@pytest.mark.parametrize(
+    "body", [{}, {"prompt": 1}, {"prompt": "x", "promt": "y"}, {"prompt": "x", "metadata": []}, []]
+)
 def test_bodies_that_do_not_fit(ask: httpx.Client, body: Any) -> None:
     assert ask.post("/v1/evaluate", json=body).status_code == 422
 
