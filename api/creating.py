@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -31,6 +32,8 @@ IdempotencyKey = Annotated[
 """The header of every creating POST."""
 
 _JSON: Final = "application/json"
+_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
+"""What an address keeps as it is; names of people may hold any letter, and headers may not."""
 
 
 def created(
@@ -111,7 +114,7 @@ def answered(answer: Answer) -> Response:
     """The HTTP form of an answer; ``after_commit`` runs when it has gone out."""
     headers: dict[str, str] = {}
     if answer.location is not None:
-        headers["Location"] = answer.location
+        headers["Location"] = quote(answer.location, safe=_ASCII)
     if answer.replayed:
         headers["Idempotent-Replayed"] = "true"
     background = BackgroundTask(_follow, answer.after_commit) if answer.after_commit else None
