@@ -100,7 +100,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             settings.postgres_app_url.get_secret_value(), pool_size=settings.postgres_pool_size
         )
         stack.push_async_callback(app_db.close)
-        system_db = await Database.open(settings.postgres_system_url.get_secret_value(), pool_size=2)
+        system_db = await Database.open(settings.postgres_system_url.get_secret_value(), pool_size=4)
         stack.push_async_callback(system_db.close)
         redis = Redis.from_url(
             settings.redis_url.get_secret_value(),

@@ -22,6 +22,7 @@ from somagent.domain.model import JsonObject
 from somagent.services.audit.intake import by, take_in
 from somagent.services.jobs.requests import JobRequest
 from somagent.services.jobs.submission import submit
+from somagent.services.kill_switch.admission import require_admitted
 from somagent.services.sessions.ending import end_sessions
 from somagent.services.sessions.reading import no_such_session
 from somagent.services.sessions.rows import NewSession, NewTurn, add_turn, create, lock, require_active
@@ -45,7 +46,12 @@ class TakenTurn:
 async def take_session(
     connection: TenantConnection, caller: Caller, new: NewSession, prompt: str, request_id: str
 ) -> Recorded:
-    """Write a session with its first turn; its workflow answers it as soon as Temporal is there."""
+    """Write a session with its first turn; its workflow answers it as soon as Temporal is there.
+
+    Raises:
+        SomaError: ``kill_switch_active``.
+    """
+    await require_admitted(connection, caller.tenant_id, new.capsule_id, new.session_id)
     await create(connection, new)
     first = NewTurn(user_id=new.user_id, prompt=prompt, policy=new.policy)
     seq = await add_turn(connection, new.session_id, first)
@@ -70,8 +76,10 @@ async def take_turn(
     """Write a turn of the caller's own session, and the job that it starts.
 
     Raises:
-        SomaError: ``not_found``, ``session_ended``, ``session_busy``; as :func:`submit` for the job.
+        SomaError: ``not_found``, ``session_ended``, ``session_busy``, ``kill_switch_active``; as :func:`submit` for
+            the job.
     """
+    await require_admitted(connection, caller.tenant_id, None, session_id)
     session = await lock(connection, session_id)
     if session["user_id"] != caller.user_id:
         raise no_such_session()

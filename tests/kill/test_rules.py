@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
+from somagent.adapters.postgres.database import Database
+from somagent.services.kill_switch.sweep import Sweep
 from somagent.tests.api.servers import ApiServer
 
 CAPSULE = "document_brief"
@@ -212,3 +217,49 @@ def test_nothing_is_admitted_past_a_stop(first: ApiServer, second: ApiServer, ac
         left = first.postgres.run("SELECT id FROM jobs WHERE tenant_id = 'gamma' AND status <> 'killed'")
         assert left == []
         person.delete("/v1/kill-switch/tenant/gamma")
+
+
+def test_what_somebody_holds_is_told_and_stopped_later(first: ApiServer, acme: httpx.Client) -> None:
+    """A process that hangs in the middle of a job's step holds its row: the stop neither waits nor claims it."""
+    job_id = submit(acme).json()["id"]
+    with held(first, "SELECT 1 FROM jobs WHERE id = $1::text::uuid FOR UPDATE", job_id):
+        started = time.monotonic()
+        found = stop(acme, f"run/{job_id}")
+        assert time.monotonic() - started < 8
+        assert (found["stopped"], found["still_running"]) == (0, 1)
+        (listed,) = acme.get(f"/v1/kill-switch/run/{job_id}").json()["running"]
+        assert (listed["id"], listed["status"]) == (job_id, "queued")
+    asyncio.run(sweep(first))
+    assert acme.get(f"/v1/jobs/{job_id}").json()["status"] == "killed"
+    assert acme.get(f"/v1/kill-switch/run/{job_id}").json()["still_running"] == 0
+
+
+def test_a_stop_does_not_wait_for_an_admission_that_hangs(first: ApiServer, acme: httpx.Client) -> None:
+    with held(first, "SELECT soma_stopped('acme', $1, '{}')", CAPSULE):
+        started = time.monotonic()
+        assert stop(acme, "tenant/acme")["engaged"] is True
+        assert time.monotonic() - started < 8
+        assert submit(acme).status_code == 503
+
+
+@contextmanager
+def held(api: ApiServer, statement: str, argument: str) -> Iterator[None]:
+    """A transaction that has done this and does not end inside the block."""
+    loop = asyncio.new_event_loop()
+    connection = loop.run_until_complete(asyncpg.connect(api.postgres.owner_url))
+    try:
+        loop.run_until_complete(connection.execute("BEGIN"))
+        loop.run_until_complete(connection.fetch(statement, argument))
+        yield
+    finally:
+        loop.run_until_complete(connection.close())
+        loop.close()
+
+
+async def sweep(api: ApiServer) -> None:
+    """One look of the relay."""
+    database = await Database.open(api.postgres.system_url, pool_size=2)
+    try:
+        await Sweep(database).look()
+    finally:
+        await database.close()
