@@ -17,6 +17,14 @@ EVERYWHERE: Final = (
 _SUBMIT: Final = (
     Code.CAPSULE_INVALID, Code.ATTESTATION_MISMATCH, Code.SIGNING_KEY_UNKNOWN, Code.SIGNATURE_INVALID,
 )  # fmt: skip
+_PROPOSE: Final = (
+    Code.CONSTITUTION_INVALID, Code.SIGNING_KEY_UNKNOWN, Code.SIGNATURE_INVALID, Code.CONSTITUTION_VERSION_NOT_RISING,
+    Code.TRAINING_LOCKED, Code.CONSTITUTION_UNVERIFIABLE,
+)  # fmt: skip
+_DECIDE: Final = (
+    Code.SELF_APPROVAL_FORBIDDEN, Code.PROPOSAL_DECIDED, Code.ALREADY_VOTED, Code.PROPOSAL_NOT_READY,
+    Code.BLOCKING_FINDINGS, Code.DECISION_PENDING,
+)  # fmt: skip
 _INSTALL: Final = (
     Code.CAPSULE_NOT_APPROVED, Code.CAPSULE_RECALLED, Code.ALREADY_INSTALLED, Code.TRAINING_LOCKED,
 )  # fmt: skip
@@ -31,7 +39,7 @@ _OIDC: Final = (Code.LOGIN_NOT_CONFIGURED, Code.LOGIN_FAILED, Code.RATE_LIMITED,
 OWN: Final[Mapping[str, tuple[Code, ...]]] = {
     "POST /v1/jobs": (
         Code.CAPSULE_NOT_INSTALLED, Code.CAPSULE_RECALLED, Code.INPUT_INVALID, Code.UNKNOWN_TASK,
-        Code.KILL_SWITCH_ACTIVE,
+        Code.KILL_SWITCH_ACTIVE, Code.CONSTITUTION_UNVERIFIABLE,
     ),
     "POST /v1/jobs/{job_id}/cancel": (Code.JOB_NOT_ACTIVE,),
     "POST /v1/jobs/{job_id}/pause": (Code.JOB_NOT_ACTIVE,),
@@ -88,6 +96,14 @@ OWN: Final[Mapping[str, tuple[Code, ...]]] = {
     "DELETE /v1/tenants/{tenant_id}/model-profiles/{profile_name}": (Code.PROFILE_IN_USE, Code.TRAINING_LOCKED),
     "GET /v1/tenants/{tenant_id}/deployment-mode": (Code.CONSTITUTION_UNVERIFIABLE,),
     "PUT /v1/tenants/{tenant_id}/deployment-mode": (Code.CONSTITUTION_UNVERIFIABLE,),
+    "POST /v1/constitution/proposals": _PROPOSE,
+    "POST /v1/constitution/rollback": (*_PROPOSE, Code.NOT_FOUND),
+    "DELETE /v1/constitution/proposals/{proposal_id}": (Code.NOT_THE_SUBMITTER, Code.PROPOSAL_DECIDED),
+    "POST /v1/constitution/proposals/{proposal_id}/vote": _DECIDE,
+    "POST /v1/constitution/proposals/{proposal_id}/approve": _DECIDE,
+    "POST /v1/constitution/proposals/{proposal_id}/reject": _DECIDE,
+    "GET /v1/constitution": (Code.CONSTITUTION_UNVERIFIABLE,),
+    "GET /v1/constitution/hash": (Code.CONSTITUTION_UNVERIFIABLE,),
     "DELETE /v1/kill-switch/global": (Code.KILL_SWITCH_NOT_ENGAGED,),
     "DELETE /v1/kill-switch/tenant/{tenant_id}": (Code.KILL_SWITCH_NOT_ENGAGED,),
     "DELETE /v1/kill-switch/capsule/{capsule_id}": (Code.KILL_SWITCH_NOT_ENGAGED,),

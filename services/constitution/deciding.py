@@ -76,8 +76,10 @@ async def record_ballot(session: AsyncSession, order: BallotOrder) -> ProposalSn
 
 
 async def remind(session: AsyncSession, reminder: ProposalReminder) -> ProposalSnapshot:
-    """Remind the approvers of a proposal that still waits."""
+    """Remind the approvers of a proposal that still waits, unless it can no longer come into force."""
     row = await proposal_of(session, reminder.proposal.tenant_id, UUID(reminder.proposal.proposal_id), lock=True)
+    if row.status == ProposalStatus.PENDING and (await in_force(session, row.tenant_id)).version >= row.version:
+        await _close(session, row, ProposalStatus.SUPERSEDED, "somagent")
     if row.status == ProposalStatus.PENDING:
         await notify(
             session,
