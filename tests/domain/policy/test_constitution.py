@@ -119,3 +119,37 @@ def test_findings() -> None:
     assert codes(threshold=0.0)["nothing_is_refused"] == "warning"
     assert codes(production_threshold=0.5)["production_is_laxer"] == "warning"
     assert codes(version=9)["version_skips"] == "warning"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*SOUND, *SOUND["weights"], "x"]), inner, max_size=6)
+    ),
+    max_leaves=12,
+)
+
+
+def understood(document: Any) -> Constitution | SomaError:
+    """What comes of reading a document; nothing else may."""
+    try:
+        return parse_constitution(document)
+    except SomaError as refusal:
+        return refusal
+
+
+@given(json_values)
+def test_anything_is_read_or_refused_with_its_faults(document: Any) -> None:
+    found = understood(document)
+    assert found.errors if isinstance(found, SomaError) else found.model_dump(mode="json") == document
+
+
+@given(st.dictionaries(st.sampled_from(list(SOUND["weights"])), json_values), json_values)
+def test_whatever_stands_where_a_number_belongs(weights: dict[str, Any], threshold: Any) -> None:
+    document = {**weighing(**weights), "threshold": threshold}
+    found = understood(document)
+    if isinstance(found, SomaError):
+        assert {fault.path.split(".")[0] for fault in found.errors} <= {"weights", "threshold"}
+    else:
+        assert found.content_hash == hashlib.sha256(rfc8785.dumps(document)).hexdigest()
