@@ -108,4 +108,5 @@ def _unverifiable(why: str) -> SomaError:
     return SomaError(
         Code.CONSTITUTION_UNVERIFIABLE,
         f"The constitution cannot be verified: {why}. Nothing governed happens until it can; see the operator's guide.",
+        retry_after=10,
     )
