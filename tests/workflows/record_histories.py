@@ -92,7 +92,7 @@ class Recorder:
         yield from (
             self.segment(), self.heavy(), self.model(), self.approval(), self.guarded(), self.child(),
             self.cancelled(), self.failed_and_retried(), self.attempts(), self.paused(), self.timed_out(),
-            self.budget(),
+            self.budget(), self.killed(),
         )  # fmt: skip
 
     def _of(self, name: str, job_id: str, *ends: str) -> dict[str, Run]:
@@ -144,6 +144,14 @@ class Recorder:
         found = self._of("job_child", job_id)
         (opened,) = self._bench.ada.get("/v1/jobs", parent_job_id=job_id)["items"]
         return {**found, **self._of("job_of_a_parent", opened["id"])}
+
+    def killed(self) -> dict[str, Run]:
+        definition = capsule("killed", [step("sleep", "shell.execute", {"command": ["sleep", "600"]})])
+        job_id = self._bench.start(definition)
+        self._bench.until(job_id, lambda job: step_of(job, "sleep")["status"] == "running")
+        with self._bench.http() as http:
+            http.put(f"/v1/kill-switch/run/{job_id}", json={"reason": "recorded"}).raise_for_status()
+        return self._of("job_killed", job_id, "killed")
 
     def cancelled(self) -> dict[str, Run]:
         steps = [

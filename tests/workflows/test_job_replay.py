@@ -36,6 +36,7 @@ def test_every_kind_of_run_is_recorded() -> None:
     assert {path.stem for path in HISTORIES} >= {
         "job_segment", "job_heavy", "job_model", "job_approval", "job_guarded", "job_child", "job_of_a_parent",
         "job_cancelled", "job_failed", "job_retried", "job_attempts", "job_paused", "job_timed_out", "job_budget",
+        "job_killed",
     }  # fmt: skip
 
 
