@@ -1,17 +1,18 @@
-"""The bare side of the API: FastAPI routes that read or insert one row by asyncpg, and nothing else."""
+"""The bare side of the API: FastAPI routes that read or insert one row by asyncpg, or get one key from Redis."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel
+from redis.asyncio import Redis
 from starlette.responses import Response
 
 TABLE = """
@@ -28,11 +29,14 @@ class Body(BaseModel):
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, asyncpg.Pool]]:
-    """One pool, as large as SomaGent's."""
+async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    """One pool, as large as SomaGent's, and Redis."""
     pool = await asyncpg.create_pool(os.environ["BARE_POSTGRES_URL"], min_size=1, max_size=10)
     await pool.execute(TABLE)
-    yield {"pool": pool}
+    redis = Redis.from_url(os.environ["BARE_REDIS_URL"])
+    await redis.set("bare:verdict", b'{"allowed":true}')
+    yield {"pool": pool, "redis": redis}
+    await redis.aclose()
     await pool.close()
 
 
@@ -71,3 +75,10 @@ async def insert(body: Body, pool: Pool) -> Response:
         orjson.dumps(body.inputs).decode(),
     )
     return Response(orjson.dumps({"id": str(job_id)}), status_code=202, media_type="application/json")
+
+
+@app.get("/redis")
+async def get(request: Request) -> Response:
+    """One key."""
+    redis: Redis = request.state.redis
+    return Response(await redis.get("bare:verdict"), media_type="application/json")

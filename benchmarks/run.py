@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from somagent.benchmarks import measures
+from somagent.benchmarks import gate, measures
 from somagent.benchmarks.report import Comparison, Report, write_report
 from somagent.benchmarks.world import World, world
 
@@ -83,6 +83,8 @@ async def measure(on: World, *, full: bool) -> Report:
         _say(compare("POST /v1/jobs, against a bare route that inserts one row", "requests/s", 0.7, inserts)),
     ]
 
+    comparisons += await measure_gate(on)
+
     before = measures.memory(on)
     growth = []
     for count in (100, 1000, *((5000,) if full else ())):
@@ -91,6 +93,25 @@ async def measure(on: World, *, full: bool) -> Report:
         growth.append((count, soma.accepted, soma.completed, read))
         print(f"{count} jobs: {soma.completed:.1f} completed/s, {read:.0f} reads/s", flush=True)
     return Report(tuple(comparisons), tuple(growth), before, measures.memory(on))
+
+
+async def measure_gate(on: World) -> list[Comparison]:
+    """Verdicts against one Redis GET, and what the gate takes of a job's submission."""
+    cached, uncached, jobs = [], [], []
+    for _ in range(ROUNDS):
+        bare = await gate.bare_gets(on, 2000)
+        cached.append(Pair(await gate.verdicts(on, 2000, cached=True), bare))
+        uncached.append(Pair(await gate.verdicts(on, 500, cached=False), bare))
+    for _ in range(ROUNDS):
+        cost = await gate.job_cost(on, 60)
+        jobs.append(Pair(1 / cost.request, 1 / (cost.request - cost.gate)))
+    return [
+        _say(compare("POST /v1/evaluate, cached, against a bare route that does one Redis GET", "/s", 0.5, cached)),
+        _say(
+            compare("POST /v1/evaluate, not cached: judged, recorded, audited; against the same", "/s", 0.1, uncached)
+        ),
+        _say(compare("POST /v1/jobs one by one, against itself less what the gate takes of it", "/s", 0.8, jobs)),
+    ]
 
 
 def _say(comparison: Comparison) -> Comparison:

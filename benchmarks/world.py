@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +22,19 @@ from somagent.benchmarks.capsules import light_capsule
 from somagent.client import SomaGent
 
 LIGHT = (3, 40)
+TENANT = "bench"
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Addresses of both sides, and the processes to weigh."""
+    """Addresses of both sides, and the processes to weigh. ``environment``: that of SomaGent's own processes."""
 
     api: str
     token: str
     bare_api: str
     temporal: str
     pids: dict[str, int]
+    environment: Mapping[str, str]
 
 
 @contextmanager
@@ -47,11 +49,12 @@ def world() -> Iterator[World]:
         temporal = str(parts["temporal"]["url"])
         roles = ("workflows", "activities")
         children.extend(_spawn("-m", "somagent.benchmarks.bare_worker", temporal, role) for role in roles)
-        environment = {**os.environ, "BARE_POSTGRES_URL": _postgres(folder)}
+        stack = orjson.loads((folder / "run" / "stack.json").read_bytes())["environment"]
+        bare = {"BARE_POSTGRES_URL": _postgres(folder), "BARE_REDIS_URL": stack["REDIS_URL"]}
         children.append(
             _spawn(
                 "-m", "uvicorn", "somagent.benchmarks.bare_api:app", "--port", str(bare_port), "--loop", "uvloop",
-                "--http", "httptools", "--no-access-log", "--log-level", "error", environment=environment,
+                "--http", "httptools", "--no-access-log", "--log-level", "error", environment={**os.environ, **bare},
             )
         )  # fmt: skip
         _answers(bare_port)
@@ -62,7 +65,8 @@ def world() -> Iterator[World]:
             name: child.pid
             for name, child in zip(("bare workflows", "bare activities", "bare api"), children, strict=True)
         }
-        yield World(str(parts["api"]["url"]), author, f"http://127.0.0.1:{bare_port}", temporal, pids)
+        api, bare_url = str(parts["api"]["url"]), f"http://127.0.0.1:{bare_port}"
+        yield World(api, author, bare_url, temporal, pids, {**os.environ, **stack})
     finally:
         for child in children:
             child.send_signal(signal.SIGTERM)
@@ -115,7 +119,7 @@ def _status(folder: Path) -> list[dict[str, Any]]:
 
 
 def _token(folder: Path, user: str) -> str:
-    issued = _somagent("tokens", "issue", "--data-dir", str(folder), "--tenant", "bench", "--user", user)
+    issued = _somagent("tokens", "issue", "--data-dir", str(folder), "--tenant", TENANT, "--user", user)
     return issued.strip().splitlines()[-1]
 
 
