@@ -156,7 +156,7 @@ async def test_a_cancelled_workflow_ends_its_session(sessions: World, ann: Perso
     await sessions.temporal.get_workflow_handle(started["workflow_id"]).cancel()
 
     async def ended() -> bool:
-        return (await ann.session(started["session_id"]))["status"] == "ended"
+        return str((await ann.session(started["session_id"]))["status"]) == "ended"
 
     await until(ended)
     assert (await ann.session(started["session_id"]))["end_reason"] == "cancelled"
