@@ -95,7 +95,7 @@ class PolicyEffects:
             raise _not_ours(act)
         if act.params.tenant not in (None, act.job.tenant_id):
             raise SomaError(Code.TENANT_MISMATCH, "A job can ask policy for its own tenant only; leave `tenant` out.")
-        return evaluate(act.params, act.context.effect_key, await self._gate.law(act.job.tenant_id))
+        return await evaluate(act.params, act.context.effect_key, await self._gate.law(act.job.tenant_id))
 
 
 class AnalyticsEffects:

@@ -106,7 +106,8 @@ class PolicyEngine:
             kept = await self._cache.find(tenant_id, field)
             if kept is not None and (decision := _decoded(kept)) is not None:
                 count(decision)
-                log_kept(law.verdict_logging, tenant_id, source, decision.document)
+                if law.verdict_logging == "every" or not decision.allowed:
+                    log_kept(law.verdict_logging, tenant_id, source, decision.document)
                 return decision
             asked = Asked(tenant_id, user, caller.user_id, source, about, request_id)
             return await self._decided(asked, evaluation, law, field)
