@@ -13,9 +13,11 @@ from somagent.cli.output import complain, say
 from somagent.domain.capabilities import EVERYTHING, checked_capabilities
 from somagent.domain.errors import SomaError
 from somagent.domain.names import checked_tenant_id, checked_user_id
+from somagent.domain.policy.constitution import DEFAULT_HASH
 from somagent.services.tokens import OPERATOR_TTL_SECONDS, mint
 
 _BOTH = "SELECT true FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2"
+_IN_FORCE = "SELECT hash FROM constitutions WHERE tenant_id IN ($1, '') ORDER BY tenant_id DESC, version DESC LIMIT 1"
 _YEAR = 365 * 86_400
 
 app = App(name="tokens", help="Issue access tokens with the data dir's own key.", result_action="return_value")
@@ -48,27 +50,27 @@ def issue(
         complain(error.detail)
         return 2
     layout = layout_of(data_dir)
-    asyncio.run(_ensure(system_url(layout), tenant, user))
-    say(mint(KeyRing(keys_of(layout)), tenant, user, capabilities, ttl=ttl))
+    in_force = asyncio.run(_ensure(system_url(layout), tenant, user))
+    say(mint(KeyRing(keys_of(layout)), tenant, user, capabilities, ttl=ttl, constitution_hash=in_force))
     return 0
 
 
-async def _ensure(url: str, tenant: str, user: str) -> None:
-    """Make tenant and user where they are missing. Where both are there, this costs one question.
+async def _ensure(url: str, tenant: str, user: str) -> str:
+    """Make tenant and user where they are missing; answers the hash of the constitution in force for them.
+
+    Where both are there, this costs one connection.
 
     Raises:
         SomaError: ``database_unavailable``.
     """
-    if await _are_there(url, tenant, user):
-        return
+    async with system_connection(url) as connection:
+        in_force = await connection.fetchval(_IN_FORCE, tenant, timeout=5) or DEFAULT_HASH
+        if await connection.fetchval(_BOTH, tenant, user, timeout=5):
+            return str(in_force)
     from somagent.adapters.settings import load_settings  # half a second of imports, for newcomers only
     from somagent.services.tenants import ensure_tenant, ensure_user
 
     async with system_database(url) as database:
         await ensure_tenant(database, tenant, load_settings().capsules_dir)
         await ensure_user(database, tenant, user)
-
-
-async def _are_there(url: str, tenant: str, user: str) -> bool:
-    async with system_connection(url) as connection:
-        return bool(await connection.fetchval(_BOTH, tenant, user, timeout=5))
+    return str(in_force)

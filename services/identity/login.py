@@ -34,6 +34,9 @@ UPDATE api_keys SET last_used_at = now() WHERE key_hash = $3 AND tenant_id = $1 
   AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 RETURNING key_hash, capabilities
 """
+_AGAIN: Final = """
+SELECT password_hash, disabled_at IS NOT NULL AS is_disabled FROM users WHERE tenant_id = $1 AND id = $2 FOR SHARE
+"""
 _CUT_OFF: Final = """
 SELECT floor(extract(epoch FROM cut_off_at))::bigint FROM token_cutoffs WHERE tenant_id = $1 AND user_id = $2
 """
@@ -75,8 +78,9 @@ class _Person:
 
     owned: tuple[str, ...]
     method: str
-    mfa_secret: str | None = None
-    is_disabled: bool = False
+    password_hash: str | None
+    mfa_secret: str | None
+    is_disabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ class Login:
             raise _wrong()
         assert row is not None  # noqa: S101 - nothing matches where nothing is stored
         secret = row["mfa_secret"] if row["has_mfa"] else None
-        return _Person(tuple(row["capabilities"]), "password", secret, row["is_disabled"])
+        return _Person(tuple(row["capabilities"]), "password", row["password_hash"], secret, row["is_disabled"])
 
     async def _by_key(self, given: Credentials, key: str) -> _Person:
         digest = api_keys.digest(key)
@@ -156,20 +160,29 @@ class Login:
         held = tuple(row["capabilities"])
         if found["capabilities"] is not None:
             held = tuple(name for name in found["capabilities"] if covers(held, name))
-        return _Person(held, "api_key", None, row["is_disabled"])
+        return _Person(held, "api_key", row["password_hash"], None, row["is_disabled"])
 
     async def _admitted(self, given: Credentials, person: _Person) -> Issued:
         if person.is_disabled:
-            raise SomaError(Code.USER_DISABLED, "This user is disabled. An administrator can enable them again.")
+            raise user_disabled()
         counter = self._counter(given, person)
         require_owned(person.owned, given.capabilities, "the user")
         wanted = tuple(given.capabilities) or person.owned
         async with self.database.connection(given.tenant_id) as connection, connection.transaction():
             if person.method == "password":
                 await attempts.clear(connection, given.tenant_id, given.user_id)
+            await self._require_unchanged(connection, given, person)
             if counter is not None:
                 await second_factor.take(connection, given.tenant_id, given.user_id, counter)
             return await self.token_for(connection, given.tenant_id, given.user_id, wanted, person.method)
+
+    async def _require_unchanged(self, connection: asyncpg.Connection, given: Credentials, person: _Person) -> None:
+        """What was recognised must still hold: a password that was changed meanwhile gives no token."""
+        row = await connection.fetchrow(_AGAIN, given.tenant_id, given.user_id)
+        if row is None or (person.method == "password" and row["password_hash"] != person.password_hash):
+            raise _wrong()
+        if row["is_disabled"]:
+            raise user_disabled()
 
     def _counter(self, given: Credentials, person: _Person) -> int | None:
         if person.mfa_secret is None:
@@ -201,6 +214,11 @@ async def _record(
             topic=TOPIC, detail=detail,
         ),
     )  # fmt: skip
+
+
+def user_disabled() -> SomaError:
+    """The refusal of somebody who was recognised and may not come in."""
+    return SomaError(Code.USER_DISABLED, "This user is disabled. An administrator can enable them again.")
 
 
 def _wrong() -> SomaError:

@@ -21,7 +21,7 @@ from somagent.domain.errors import Code, SomaError
 from somagent.domain.model import JsonObject, Model
 from somagent.domain.names import is_tenant_id, is_user_id
 from somagent.services.audit.intake import Happening, take_in
-from somagent.services.identity.login import Issued, Login
+from somagent.services.identity.login import Issued, Login, user_disabled
 from somagent.services.identity.oidc_provider import Identity, Provider, is_safe
 from somagent.services.identity.users import TOPIC
 
@@ -32,7 +32,7 @@ _KEY: Final = "soma:login:oidc:"
 
 _FIND: Final = """
 SELECT id, capabilities, disabled_at IS NOT NULL AS is_disabled FROM users
-WHERE tenant_id = $1 AND oidc_issuer = $2 AND oidc_subject = $3
+WHERE tenant_id = $1 AND oidc_issuer = $2 AND oidc_subject = $3 FOR SHARE
 """
 _MAKE: Final = """
 INSERT INTO users (tenant_id, id, display_name, email, capabilities, oidc_issuer, oidc_subject)
@@ -134,7 +134,7 @@ class OidcLogin:
             if row is None:
                 raise _failed("no user could be made for it")
             if row["is_disabled"]:
-                raise SomaError(Code.USER_DISABLED, "This user is disabled. An administrator can enable them again.")
+                raise user_disabled()
             return await self._login.token_for(connection, self._tenant, row["id"], tuple(row["capabilities"]), "oidc")
 
     async def _make_user(self, connection: asyncpg.Connection, identity: Identity) -> None:

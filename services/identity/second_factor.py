@@ -90,7 +90,7 @@ def counter_of(vault: Vault, tenant_id: str, user_id: str, stored: str, code: st
     present = int(time.time()) // STEP_SECONDS
     found = None
     for counter in range(present - _TOLERATED_STEPS, present + _TOLERATED_STEPS + 1):
-        if hmac.compare_digest(totp.generate_otp(counter), code):
+        if hmac.compare_digest(totp.generate_otp(counter).encode(), code.encode()):
             found = counter
     if found is None:
         raise wrong_code()

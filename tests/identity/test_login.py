@@ -208,6 +208,19 @@ def test_a_disabled_user(
     assert log_in(user).status_code == 200
 
 
+def test_a_password_changed_meanwhile(api: ApiServer, admin: httpx.Client, new_user: NewUser, log_in: LogIn) -> None:
+    """Of logins side by side with a change of the password, those that come too late get nothing."""
+    user = new_user("job:read")
+    with ThreadPoolExecutor(9) as pool:
+        logins = [pool.submit(log_in, user) for _ in range(6)]
+        changed = pool.submit(admin.post, f"/v1/users/{user}/password", json={"new_password": "another password"})
+        assert changed.result().status_code == 204
+        tokens = [done.json().get("token") for done in (login.result() for login in logins)]
+    for token in filter(None, tokens):
+        answer = httpx.get(f"{api.url}/v1/probe/who", headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+        problem(answer, 401, "token_revoked")
+
+
 def test_redis_away(api: ApiServer, new_user: NewUser, log_in: LogIn) -> None:
     user = new_user("job:read")
     api.redis.kill()

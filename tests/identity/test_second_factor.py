@@ -93,7 +93,8 @@ def test_codes_of_another_form(admin: httpx.Client, new_user: NewUser, log_in: L
         problem(admin.post(f"/v1/users/{user}/mfa/verify", json={"code": code}), 422, "validation_failed")
     problem(admin.post(f"/v1/users/{user}/mfa/verify", json={"code": "123456"}), 409, "mfa_not_enrolled")
     enrolled(admin, user)
-    problem(log_in(user, mfa_code="12 456"), 401, "mfa_invalid")
+    for code in ("12 456", "", "١٢٣٤٥٦"):
+        problem(log_in(user, mfa_code=code), 401, "mfa_invalid")
 
 
 def test_an_unconfirmed_secret_is_replaced(admin: httpx.Client, new_user: NewUser) -> None:
