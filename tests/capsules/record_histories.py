@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from temporalio.client import Client
 
 from somagent.domain.canonical import sha256_hex
 from somagent.tests.capsules.conftest import People, people_of
@@ -91,7 +92,12 @@ async def _installed_and_failed(running: Platform, people: People) -> None:
 
 
 async def _save(running: Platform, workflow_id: str, name: str) -> None:
-    handle = running.temporal.get_workflow_handle(workflow_id)
+    await save_history(running.temporal, workflow_id, name)
+
+
+async def save_history(client: Client, workflow_id: str, name: str, *, run_id: str | None = None) -> None:
+    """Wait until the workflow has closed, and write its history."""
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
 
     async def closed() -> bool:
         return (await handle.describe()).close_time is not None
