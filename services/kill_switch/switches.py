@@ -11,7 +11,7 @@ import structlog
 
 from somagent.domain.caller import Caller
 from somagent.domain.errors import Code, SomaError
-from somagent.services.audit.intake import by, take_in
+from somagent.services.audit.intake import Happening, by, take_in
 from somagent.services.kill_switch.scope import Scope
 from somagent.services.kill_switch.sessions import stop_sessions
 from somagent.services.kill_switch.stopping import stop_jobs
@@ -63,6 +63,9 @@ async def engage(connection: asyncpg.Connection, caller: Caller, scope: Scope, r
         orders = await stop(connection)
         action = "kill_switch.engaged" if switch_id == new_id else "kill_switch.reason_changed"
         await _audit(connection, caller, scope, action, reason, stopped=len(orders))
+        for tenant_id in {recorded.order.tenant_id for recorded in orders} - {caller.tenant_id}:
+            if not scope.tenant_id:
+                await _tell_tenant(connection, tenant_id, scope, reason)
         return orders
 
 
@@ -91,6 +94,19 @@ async def _audit(
     tenant_id = scope.tenant_id or caller.tenant_id
     happening = by(
         caller, action, scope.object, tenant_id=tenant_id, topic="gateway.audit", detail={"reason": reason, **more}
+    )
+    await take_in(connection, happening)
+
+
+async def _tell_tenant(connection: asyncpg.Connection, tenant_id: str, scope: Scope, reason: str) -> None:
+    """That everything was stopped, in the chain of a tenant that it struck; who did it is the operator's affair."""
+    happening = Happening(
+        tenant_id=tenant_id,
+        actor="somagent",
+        action="kill_switch.engaged",
+        object=scope.object,
+        topic="gateway.audit",
+        detail={"reason": reason},
     )
     await take_in(connection, happening)
 

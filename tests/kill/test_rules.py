@@ -178,6 +178,8 @@ def test_everything_stops_on_every_process_and_after_restarts(
         assert (refused.status_code, refused.json()["code"]) == (503, "kill_switch_active")
         assert found["still_running"] == 0
         assert found["running"] == []
+        struck = "SELECT actor FROM audit_intake WHERE tenant_id = 'beta' AND action = 'kill_switch.engaged'"
+        assert [row["actor"] for row in first.postgres.run(struck)] == ["somagent"]
         second.stop()
         first.postgres.stop()
         first.postgres.start()

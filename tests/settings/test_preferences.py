@@ -105,11 +105,9 @@ async def _deliver(server: ApiServer, receiver: Receiver) -> list[tuple[str, dat
                 )  # fmt: skip
                 made.append(sent.notification_id)
                 await notifier.run_once()
-            rows = [
-                await connection.fetchrow("SELECT status, next_attempt_at FROM notifications WHERE id = $1", one)
-                for one in made
-            ]
-        return [(row["status"], row["next_attempt_at"]) for row in rows]
+            rows = await connection.fetch("SELECT id, status, next_attempt_at FROM notifications")
+        found = {row["id"]: (row["status"], row["next_attempt_at"]) for row in rows}
+        return [found[one] for one in made]
     finally:
         await notifier.close()
         await database.close()
