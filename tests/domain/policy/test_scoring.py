@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from somagent.domain.policy.constitution import DEFAULT, DEFAULT_HASH, Constitution, FeatureWeights
-from somagent.domain.policy.scoring import MatchedRule, Severity, Signals, judge, severity_of
+from somagent.domain.policy.scoring import (
+    MatchedRule,
+    Severity,
+    Signals,
+    Values,
+    judge,
+    severity_of,
+    values_of,
+    weigh,
+)
 
 share = st.floats(0, 1)
 amount = st.floats(0, 1e12)
@@ -100,6 +109,7 @@ def test_weights_are_not_negative(wrong: dict[str, float]) -> None:
         FeatureWeights.model_validate(wrong)
 
 
+@settings(max_examples=10_000, deadline=None)
 @given(signals, constitutions)
 def test_the_score_is_the_plain_sum_of_its_features(given_signals: Signals, constitution: Constitution) -> None:
     verdict = judge(given_signals, constitution)
@@ -132,3 +142,16 @@ def test_equal_acts_have_equal_verdicts(given_signals: Signals) -> None:
 def test_the_hash_follows_the_content(left: FeatureWeights, right: FeatureWeights) -> None:
     one, other = Constitution(weights=left), Constitution(weights=right)
     assert (one.content_hash == other.content_hash) == (one.model_dump_json() == other.model_dump_json())
+
+
+@given(signals, constitutions, st.booleans())
+def test_values_alone_give_the_same_score(given_signals: Signals, constitution: Constitution, production: bool) -> None:
+    verdict = judge(given_signals, constitution, production=production)
+    weighed = weigh(values_of(given_signals), constitution, given_signals.matched, production=production)
+    assert weighed == verdict
+
+
+@pytest.mark.parametrize("wrong", [{"safety": 1.1}, {"budget": math.nan}, {"human_required": 0.5}, {"other": 1}])
+def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Values.model_validate(wrong)
