@@ -9,7 +9,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateR
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from somagent.adapters.temporal.client import RPC_TIMEOUT, is_away
+from somagent.adapters.temporal.client import execute_update, is_undecided
 from somagent.domain.errors import Category, Code, SomaError
 from somagent.domain.model import Model
 
@@ -35,9 +35,7 @@ async def ask(
         SomaError: the workflow's own refusal; ``decision_pending`` when there is no answer in time.
     """
     try:
-        answer: _Answer = await client.get_workflow_handle(workflow_id).execute_update(
-            update, argument, id=identity, result_type=kind, rpc_timeout=RPC_TIMEOUT
-        )
+        return await execute_update(client, workflow_id, update, argument, update_id=identity, result_type=kind)
     except WorkflowUpdateFailedError as error:
         raise _refusal(error) from error
     except WorkflowUpdateRPCTimeoutOrCancelledError as error:
@@ -45,13 +43,11 @@ async def ask(
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise WorkflowGoneError from error
-        # RESOURCE_EXHAUSTED: more decisions at once than a workflow takes.
-        if is_away(error) or error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+        if is_undecided(error):
             raise decision_pending() from error
         raise
     except (OSError, RuntimeError) as error:  # a lazy client that has never reached Temporal
         raise decision_pending() from error
-    return answer
 
 
 def decision_pending() -> SomaError:

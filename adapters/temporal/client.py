@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+from typing import TypeVar
 
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
@@ -19,6 +21,8 @@ SOMA_STATUS = SearchAttributeKey.for_keyword("SomaStatus")
 SOMA_SESSION = SearchAttributeKey.for_keyword("SomaSession")
 
 RPC_TIMEOUT = timedelta(seconds=5)
+
+_Answer = TypeVar("_Answer")
 
 _AWAY = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
 
@@ -41,6 +45,41 @@ async def connect(settings: Settings, *, lazy: bool = False, metrics_port: int |
         lazy=lazy,
         runtime=runtime,
     )
+
+
+async def execute_update(
+    client: Client, workflow_id: str, update: str, argument: object, *, update_id: str, result_type: type[_Answer]
+) -> _Answer:
+    """Send an update to a running workflow and await its answer for :data:`RPC_TIMEOUT`.
+
+    A workflow's task that was about to take the update may have to be done again, since a signal came in between; the
+    server then says that the workflow is not ready, and is asked again: the same id is the same update.
+
+    Raises:
+        WorkflowUpdateFailedError: the workflow's own refusal.
+        WorkflowUpdateRPCTimeoutOrCancelledError: no answer in time.
+        RPCError: NOT_FOUND when nobody is there; FAILED_PRECONDITION when it was not ready again and again.
+    """
+    handle = client.get_workflow_handle(workflow_id)
+    pause = 0.05
+    while True:
+        try:
+            answer: _Answer = await handle.execute_update(
+                update, argument, id=update_id, result_type=result_type, rpc_timeout=RPC_TIMEOUT
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.FAILED_PRECONDITION or pause > 1:
+                raise
+        else:
+            return answer
+        await asyncio.sleep(pause)
+        pause *= 2
+
+
+def is_undecided(error: RPCError) -> bool:
+    """Whether an update may yet be taken: Temporal is away, or takes no more for the moment."""
+    busy = (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.FAILED_PRECONDITION)
+    return is_away(error) or error.status in busy
 
 
 def is_away(error: BaseException) -> bool:

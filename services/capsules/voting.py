@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from somagent.adapters.postgres.database import Database
 from somagent.adapters.postgres.tables import ReviewVote
-from somagent.adapters.temporal.client import RPC_TIMEOUT, is_away
+from somagent.adapters.temporal.client import execute_update, is_undecided
 from somagent.domain.caller import Caller
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.review import CAST_VOTE, Decision, ReviewSnapshot, SubmissionStatus, Vote
@@ -94,9 +94,7 @@ def _refuse_early(before: Reviewed, caller: Caller) -> None:
 
 async def _ask(client: Client, workflow_id: str, cast: Vote) -> None:
     try:
-        await client.get_workflow_handle(workflow_id).execute_update(
-            CAST_VOTE, cast, id=cast.vote_id, result_type=ReviewSnapshot, rpc_timeout=RPC_TIMEOUT
-        )
+        await execute_update(client, workflow_id, CAST_VOTE, cast, update_id=cast.vote_id, result_type=ReviewSnapshot)
     except WorkflowUpdateFailedError as error:
         raise _refusal(error) from error
     except WorkflowUpdateRPCTimeoutOrCancelledError as error:
@@ -104,8 +102,7 @@ async def _ask(client: Client, workflow_id: str, cast: Vote) -> None:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise _WorkflowGoneError from error
-        # RESOURCE_EXHAUSTED: more votes at once than a workflow takes.
-        if is_away(error) or error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+        if is_undecided(error):
             raise _pending() from error
         raise
     except (OSError, RuntimeError) as error:  # a lazy client that has never reached Temporal

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from somagent.adapters.postgres.database import Database
-from somagent.adapters.temporal.client import RPC_TIMEOUT, is_away
+from somagent.adapters.temporal.client import execute_update, is_undecided
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import ApprovalDecision, ApprovalStanding
 
@@ -83,8 +83,8 @@ async def _update(client: Client, workflow_id: str, epoch: int, vote: Vote) -> A
         reason=vote.reason,
     )
     try:
-        standing: ApprovalStanding = await client.get_workflow_handle(workflow_id).execute_update(
-            "decide", decision, id=vote.update_id, result_type=ApprovalStanding, rpc_timeout=RPC_TIMEOUT
+        return await execute_update(
+            client, workflow_id, "decide", decision, update_id=vote.update_id, result_type=ApprovalStanding
         )
     except WorkflowUpdateFailedError as error:
         cause = error.cause
@@ -96,10 +96,9 @@ async def _update(client: Client, workflow_id: str, epoch: int, vote: Vote) -> A
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise SomaError(Code.APPROVAL_DECIDED, "The job has ended; nothing waits for a decision.") from error
-        if is_away(error):
+        if is_undecided(error):
             raise _pending() from error
         raise
-    return standing
 
 
 def _pending() -> SomaError:
