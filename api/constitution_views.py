@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
 import orjson
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from somagent.adapters.postgres.tables import ConstitutionProposal, ConstitutionRow, ConstitutionVote
 from somagent.domain.messages.constitution import ProposalFinding, ProposalStatus
@@ -22,7 +23,7 @@ class ConstitutionSummary(Model):
 
     version: int
     hash: str = Field(description="Hex SHA-256 of the content's RFC 8785 canonical JSON")
-    content: JsonObject
+    content: JsonValue
     signature: Signature
     signer_key_id: str
     inherited: bool = Field(description="Whether it is the deployment's own, in force where a tenant has none")
@@ -187,8 +188,10 @@ def _ballot(vote: ConstitutionVote) -> BallotView:
 
 
 def _signature(stored: str) -> Signature:
-    """As it was handed in: the bare text, or the envelope."""
+    """As it was handed in: the bare text, or the envelope. A row that was tampered with is shown as it is."""
     if not stored.lstrip().startswith("{"):
         return stored
-    envelope: JsonObject = orjson.loads(stored)
-    return envelope
+    with suppress(orjson.JSONDecodeError):
+        envelope: JsonObject = orjson.loads(stored)
+        return envelope
+    return stored

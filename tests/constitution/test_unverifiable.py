@@ -54,6 +54,28 @@ async def test_content_changed_behind_its_signature(assembly: Assembly, others: 
     assert (await evaluated(assembly))[0] == 200
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE constitutions SET content = '[]'",
+        "UPDATE constitutions SET content = '{\"version\": 2}'",
+        "UPDATE constitutions SET content = jsonb_set(content, '{threshold}', '\"0.7\"')",
+        "UPDATE constitutions SET signature = '{\"payload'",
+        "UPDATE constitutions SET signature = ''",
+        "UPDATE constitutions SET signer_key_id = 'nobody'",
+        "UPDATE constitutions SET version = 9",
+        "UPDATE signing_keys SET public_key = 'no key at all'",
+    ],
+)
+async def test_a_row_that_is_broken_in_any_way(assembly: Assembly, others: Assembly, damage: str) -> None:
+    await assembly.enact(content(2))
+    await assembly.platform.owner_sql(damage + " WHERE tenant_id = $1", assembly.tenant)
+    assert await refused(assembly)
+    assert (await assembly.ada.get(f"/v1/constitution/{assembly.tenant}/versions")).status_code == 200
+    await others.enact(content(2))
+    assert (await evaluated(others))[0] == 200
+
+
 async def test_content_and_hash_changed_behind_the_signature(assembly: Assembly) -> None:
     await assembly.enact(content(2))
     lax = content(2, threshold=0.0)
