@@ -30,6 +30,7 @@ from somagent.services.moderation.guard import Moderation
 from somagent.services.notifications import Channels
 from somagent.services.policy.cache import VerdictCache
 from somagent.services.policy.engine import PolicyEngine
+from somagent.services.sessions.telling import TurnTeller
 from somagent.services.slm.asking import Asking
 from somagent.services.starter import Starter
 from somagent.services.tokens import TokenVerifier
@@ -54,6 +55,7 @@ class State:
         asking: puts questions to models, through the queue and budgets.
         wakeups: tells watchers that something has changed.
         oidc: login with an outside provider, where one is configured.
+        turn_teller: puts recorded turns in line.
         login: from credentials to tokens, with the hashing of passwords and the vault of second factors.
         starter: tells Temporal in the background what a request has recorded.
         folder: the shipped capsules.
@@ -74,6 +76,7 @@ class State:
     admission: Admission
     asking: Asking
     wakeups: Wakeups
+    turn_teller: TurnTeller
     login: Login
     oidc: OidcLogin
     starter: Starter
@@ -116,6 +119,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         starter = Starter(temporal, app_db)
         starter.start()
         stack.push_async_callback(starter.close)
+        turn_teller = TurnTeller(temporal, starter)
+        stack.push_async_callback(turn_teller.close)
         providers = providers_from(settings)
         stack.push_async_callback(providers.close)
         policy = PolicyEngine(gate, app_db, verdicts)
@@ -144,6 +149,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             admission=Admission(app_db, gate, moderation, policy, settings.region),
             asking=Asking(app_db, RedisStreams(redis), redis),
             wakeups=Wakeups(redis),
+            turn_teller=turn_teller,
             login=login,
             oidc=oidc,
             starter=starter,

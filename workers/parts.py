@@ -95,7 +95,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             runner=StepRunner(app_db, effects, Places(settings), RateLimits(settings), wakeups, gate),
             children=ChildJobs(app_db, wakeups, gate),
             models=ModelSteps(app_db, queue, memory, wakeups, gate),
-            turns=TurnAnswers(app_db, queue, memory, wakeups, gate),
+            turns=TurnAnswers(app_db, queue, memory, wakeups, gate, settings.attachments),
             wakeups=wakeups,
             keyring=keyring,
             gate=gate,

@@ -40,7 +40,6 @@ from somagent.services.jobs.requests import JobRequest
 from somagent.services.pagination import Cursor
 from somagent.services.sessions import reading, taking
 from somagent.services.sessions.rows import NewSession, NewTurn
-from somagent.services.sessions.telling import tell_turn
 
 router = soma_router("orchestrator")
 
@@ -159,7 +158,7 @@ async def take_turn(
 
         again = await creating_fast(request, caller, key, body, make)
         for one in taken:
-            await tell_turn(state.temporal, state.starter, one)
+            state.turn_teller.submit(one)
             state.wakeups.session_changed(str(session_id))
     seq = int(orjson.loads(again.body)["seq"])
     return await answered_turn(state, caller, session_id, seq, wait_seconds, again)

@@ -7,6 +7,7 @@ transaction, so a turn whose worker died is asked once and answered once.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from somagent.services.audit.intake import Happening, take_in
 from somagent.services.gate.gate import Gate
 from somagent.services.installed import installed_capsule
 from somagent.services.memory import MemoryService
+from somagent.services.sessions.attached import attached_texts
 from somagent.services.sessions.rows import Settlement, failure_of, lock, settle_turn, turn_asked
 from somagent.services.slm.requests import close_request, open_request, withdraw_request
 from somagent.services.wakeups import Wakeups
@@ -57,7 +59,17 @@ SELECT request::text FROM slm_requests WHERE request_id = $1 AND status IN ('que
 class TurnAnswers:
     """Asks models for turns, and settles the turns from their answers."""
 
-    def __init__(self, database: Database, queue: Queue, memory: MemoryService, wakeups: Wakeups, gate: Gate) -> None:
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        memory: MemoryService,
+        wakeups: Wakeups,
+        gate: Gate,
+        attachments: Path,
+    ) -> None:
+        """``attachments``: where they lie, by tenant and id."""
+        self._attachments = attachments
         self._database = database
         self._queue = queue
         self._memory = memory
@@ -116,11 +128,13 @@ class TurnAnswers:
         self._gate.kills.require_off(turn.tenant_id, row["capsule_id"])
         definition = await capsule_of(connection, row["capsule_id"])
         sources = await self._recalled(connection, turn.tenant_id, row["prompt"], definition)
+        place = (UUID(turn.session_id), turn.seq)
+        attached = await attached_texts(connection, self._attachments, turn.tenant_id, place)
         earlier = await connection.fetch(_EARLIER, UUID(turn.session_id), turn.seq, EARLIER_TURNS)
         messages = conversation(
             row["prompt"],
             persona=definition.persona if definition else None,
-            known=[source.text for source in sources],
+            known=[*attached, *(source.text for source in sources)],
             earlier=[Exchange(one["prompt"], one["answer"] or "") for one in reversed(earlier)],
         )
         metadata = {"capsule_id": row["capsule_id"], "user_id": row["user_id"], "turn": turn.seq}

@@ -23,6 +23,7 @@ from somagent.services.audit.intake import by, take_in
 from somagent.services.jobs.requests import JobRequest
 from somagent.services.jobs.submission import submit
 from somagent.services.kill_switch.admission import require_admitted
+from somagent.services.sessions.attached import require_readable
 from somagent.services.sessions.ending import end_sessions
 from somagent.services.sessions.reading import no_such_session
 from somagent.services.sessions.rows import NewSession, NewTurn, add_turn, create, lock, require_active
@@ -76,14 +77,15 @@ async def take_turn(
     """Write a turn of the caller's own session, and the job that it starts.
 
     Raises:
-        SomaError: ``not_found``, ``session_ended``, ``session_busy``, ``kill_switch_active``; as :func:`submit` for
-            the job.
+        SomaError: ``not_found``, ``session_ended``, ``session_busy``, ``kill_switch_active``, ``input_invalid``; as
+            :func:`submit` for the job.
     """
     await require_admitted(connection, caller.tenant_id, None, session_id)
     session = await lock(connection, session_id)
     if session["user_id"] != caller.user_id:
         raise no_such_session()
     require_active(session)
+    await require_readable(connection, new.attachments, by_job=job is not None)
     orders: tuple[Recorded, ...] = ()
     job_id: UUID | None = None
     if job is not None:

@@ -64,6 +64,22 @@ async def test_a_turn_may_start_a_job(ann: Person) -> None:
     assert (await ann.session(started["session_id"]))["turn_count"] == 2
 
 
+async def test_a_model_reads_what_is_attached(ann: Person) -> None:
+    files = {"file": ("lamp.txt", b"The lamp of the tower was lit with whale oil until 1910.", "text/plain")}
+    text = (await ann.http.post("/v1/attachments", files=files)).json()["id"]
+    files = {"file": ("lamp.png", b"\x89PNG", "image/png")}
+    picture = (await ann.http.post("/v1/attachments", files=files)).json()["id"]
+    session_id = (await ann.start("Good morning"))["session_id"]
+    turn = await ann.say(session_id, "With what was the lamp of the tower lit?", attachments=[text])
+    assert "whale oil" in turn["answer"]
+    answer = await ann.http.post(
+        f"/v1/sessions/{session_id}/turns",
+        json={"prompt": "And these?", "attachments": [picture, "00000000-0000-4000-8000-000000000000"]},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "input_invalid")
+    assert [fault["code"] for fault in answer.json()["errors"]] == ["not_text", "not_found"]
+
+
 async def test_turns_asked_at_once_are_answered_in_order(sessions: World, ann: Person) -> None:
     started = await ann.start("Good morning")
     path = f"/v1/sessions/{started['session_id']}/turns"
