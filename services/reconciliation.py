@@ -18,6 +18,7 @@ from somagent.adapters.temporal.client import RPC_TIMEOUT
 from somagent.domain.errors import Code
 from somagent.domain.messages.jobs import REQUEST_COMPLETION, Conclusion, Failure, JobStatus
 from somagent.domain.slm.messages import REQUESTS, SlmRequest
+from somagent.services.identity.housekeeping import forget_old
 from somagent.services.jobs.conclusion import conclude
 from somagent.services.jobs.ordering import order_again
 from somagent.services.starter import record
@@ -158,7 +159,8 @@ class Reconciliation:
         return 0
 
     async def forget_old_keys(self) -> int:
-        """Delete idempotency keys past their 24 hours."""
+        """Delete idempotency keys past their 24 hours, and what identity needs no more."""
         async with self._database.pool.acquire() as connection:
             await connection.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '25 hours'")
+            await forget_old(connection)
         return 0

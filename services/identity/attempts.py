@@ -31,11 +31,6 @@ _LOCK: Final = """
 UPDATE login_failures SET locked_until = now() + make_interval(secs => $3) WHERE tenant_id = $1 AND person = $2
 """
 _CLEAR: Final = "DELETE FROM login_failures WHERE tenant_id = $1 AND person = $2"
-_FORGET: Final = f"""
-DELETE FROM login_failures WHERE (tenant_id, person) IN (
-  SELECT tenant_id, person FROM login_failures
-  WHERE failed_at < now() - interval '{FORGOTTEN_AFTER}' AND tenant_id = $1 LIMIT 100 FOR UPDATE SKIP LOCKED)
-"""  # noqa: S608 - a constant of this module
 
 
 async def require_unlocked(connection: asyncpg.Connection, tenant_id: str, user_id: str) -> None:
@@ -62,7 +57,6 @@ async def count_wrong(connection: asyncpg.Connection, tenant_id: str, user_id: s
     """
     person = _person(user_id)
     async with connection.transaction():
-        await connection.execute(_FORGET, tenant_id)
         await _hold(connection, tenant_id, person)
         await require_unlocked(connection, tenant_id, user_id)
         failures = await connection.fetchval(_COUNT, tenant_id, person)

@@ -18,7 +18,6 @@ _REVOKE: Final = """
 INSERT INTO revoked_tokens (jti, tenant_id, user_id, revoked_by, expires_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING RETURNING true
 """
-_FORGET: Final = "DELETE FROM revoked_tokens WHERE tenant_id = $1 AND expires_at < now() - interval '1 hour'"
 
 
 async def revoke(connection: asyncpg.Connection, caller: Caller, claims: Claims) -> None:
@@ -34,7 +33,6 @@ async def revoke(connection: asyncpg.Connection, caller: Caller, claims: Claims)
         raise SomaError(Code.NOT_FOUND, "There is no such token.")
     if caller.visiting or claims.sub != caller.user_id:
         require(caller, Capability.IDENTITY_ADMIN)
-    await connection.execute(_FORGET, caller.tenant_id)
     if await connection.fetchval(_REVOKE, claims.jti, claims.tenant_id, claims.sub, caller.user_id, end_of(claims)):
         happening = by(caller, "token.revoked", f"user:{claims.sub}", topic=TOPIC, detail={"jti": claims.jti})
         await take_in(connection, happening)
