@@ -39,7 +39,7 @@ from somagent.services.kill_switch.switches import engage, lift, stop
 
 router = soma_router("policy-engine")
 
-WAIT_SECONDS: Final = 2.5
+WAIT_SECONDS: Final = 3.0
 """How long engaging waits for what it stops; then it says what still runs."""
 
 Operator = Annotated[Caller, Depends(requires("kill:global"))]
@@ -83,7 +83,7 @@ class KillSwitchView(Model):
 
 @router.put("/v1/kill-switch/global")
 async def engage_global(body: Engagement, state: StateDep, caller: Operator) -> KillSwitchView:
-    """Stop everything of every tenant. Waits up to 2.5 s for it to stop, and says what still runs."""
+    """Stop everything of every tenant. Waits up to 3 s for it to stop, and says what still runs."""
     return await _engage(state, caller, Scope("global"), body.reason)
 
 
@@ -166,19 +166,22 @@ async def read_run(run_id: UUID, state: StateDep, caller: Stopper) -> KillSwitch
 
 async def _engage(state: State, caller: Caller, scope: Scope, reason: str) -> KillSwitchView:
     async with _connection(state, scope) as connection:
-        orders = await engage(connection, caller, scope, reason)
+        look = await engage(connection, caller, scope, reason)
     await state.gate.watch.refresh()
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        for order in orders:
+        for order in look.orders:
             state.starter.submit(order)
         await asyncio.sleep(0.1)
+        late = time.monotonic() > deadline
         async with _connection(state, scope) as connection:
-            found = await standing(connection, scope, state.temporal)
-            if not found.still_running or time.monotonic() > deadline:
-                return _view(found, caller)
+            found = await standing(connection, scope, None)
+            if late or not found.still_running:
+                found = await standing(connection, scope, state.temporal)
+                if late or not found.still_running:
+                    return _view(found, caller)
             async with connection.transaction():  # what somebody held at the last look
-                orders = await stop(connection)
+                look = await stop(connection)
 
 
 async def _lift(state: State, caller: Caller, scope: Scope) -> KillSwitchView:

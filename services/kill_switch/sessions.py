@@ -10,9 +10,9 @@ import asyncpg
 
 from somagent.domain.messages.orders import SignalOrder
 from somagent.domain.messages.session import SessionStatus
-from somagent.services.kill_switch.stopping import record_all
+from somagent.services.kill_switch.stopping import Look, record_all
 from somagent.services.sessions.ending import end_sessions
-from somagent.services.starter import FIRST_LOOK, Recorded
+from somagent.services.starter import FIRST_LOOK
 
 _HELD: Final = """
 WITH matched AS (
@@ -27,7 +27,7 @@ WHERE s.status = 'active' ORDER BY m.switch_id, s.id FOR UPDATE OF s SKIP LOCKED
 """
 
 
-async def stop_sessions(connection: asyncpg.Connection, *, delay: timedelta = FIRST_LOOK) -> list[Recorded]:
+async def stop_sessions(connection: asyncpg.Connection, *, delay: timedelta = FIRST_LOOK) -> Look:
     """End every session that a visible switch matches, and order its workflow to be cancelled."""
     held = await connection.fetch(_HELD)
     orders: list[SignalOrder] = []
@@ -43,4 +43,5 @@ async def stop_sessions(connection: asyncpg.Connection, *, delay: timedelta = FI
         orders += [
             SignalOrder(kind="workflow.cancel", tenant_id=one.tenant_id, workflow_id=one.workflow_id) for one in ended
         ]
-    return await record_all(connection, orders, delay=delay)
+    recorded = await record_all(connection, orders, delay=delay)
+    return Look(tuple(recorded), tuple(order.tenant_id for order in orders))

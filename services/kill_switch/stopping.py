@@ -6,6 +6,7 @@ next look. The API looks when a switch is engaged, the relay as long as one is.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -48,7 +49,8 @@ _STOP_JOBS: Final = f"""
     error = CASE WHEN idle THEN jsonb_build_object('code', 'kill_switch_active',
       'detail', 'The kill switch stopped the job: ' || held.reason) ELSE error END
   FROM held WHERE j.id = held.id
-  RETURNING j.id, j.tenant_id, j.workflow_id, j.event_seq, j.status, j.capsule_id, j.task, j.spent_tokens
+  RETURNING j.id, j.tenant_id, j.workflow_id, j.event_seq, j.status, j.capsule_id, j.task, j.spent_tokens,
+    j.parent_job_id
 ), steps AS (
   UPDATE job_steps SET status = 'cancelled', finished_at = clock_timestamp()
   WHERE job_id IN (SELECT id FROM job WHERE status = 'killed') AND status NOT IN ('completed', 'skipped')
@@ -61,7 +63,7 @@ _STOP_JOBS: Final = f"""
   SELECT tenant_id, 'event', id::text, jsonb_build_object('topic', 'project.events', 'type', 'job.killed',
     'job_id', id, 'capsule_id', capsule_id, 'task', task, 'tokens', spent_tokens) FROM job WHERE status = 'killed'
 )
-SELECT id, tenant_id, workflow_id FROM job
+SELECT tenant_id, workflow_id, parent_job_id IN (SELECT id FROM job) IS TRUE AS below FROM job
 """  # noqa: S608 - constants of ours
 
 _ORDER: Final = """
@@ -77,18 +79,41 @@ async def anything_engaged(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval(_ENGAGED))
 
 
-async def stop_jobs(connection: asyncpg.Connection, *, delay: timedelta = FIRST_LOOK) -> list[Recorded]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look has stopped.
+
+    Attributes:
+        orders: to be told once it is committed.
+        tenants: whose jobs and sessions it stopped, one entry for each.
+    """
+
+    orders: tuple[Recorded, ...] = ()
+    tenants: tuple[str, ...] = ()
+
+    def __add__(self, other: Look) -> Look:
+        return Look(self.orders + other.orders, self.tenants + other.tenants)
+
+
+async def stop_jobs(connection: asyncpg.Connection, *, delay: timedelta = FIRST_LOOK) -> Look:
     """Mark every job that a visible switch matches, and order its workflow to be cancelled.
+
+    A job below another is cancelled by that one's workflow. Its own order is left to the relay, which tells it should
+    the job still run by then; the orders given back are those to be told at once.
 
     Args:
         connection: inside a transaction; bound to a tenant it sees that tenant's jobs, as ``soma_system`` all.
         delay: how long the relay leaves the orders to the caller.
     """
     rows = await connection.fetch(_STOP_JOBS)
-    orders = [
-        SignalOrder(kind="workflow.cancel", tenant_id=row["tenant_id"], workflow_id=row["workflow_id"]) for row in rows
-    ]
-    return await record_all(connection, orders, delay=delay)
+    at_once = [_cancellation(row) for row in rows if not row["below"]]
+    await record_all(connection, [_cancellation(row) for row in rows if row["below"]], delay=FIRST_LOOK)
+    orders = await record_all(connection, at_once, delay=delay)
+    return Look(tuple(orders), tuple(row["tenant_id"] for row in rows))
+
+
+def _cancellation(row: asyncpg.Record) -> SignalOrder:
+    return SignalOrder(kind="workflow.cancel", tenant_id=row["tenant_id"], workflow_id=row["workflow_id"])
 
 
 async def record_all(

@@ -26,7 +26,7 @@ class Sweep:
             if not await anything_engaged(connection):
                 return 0
             async with connection.transaction():
-                orders = await stop(connection, delay=timedelta())
-        if orders:
-            log.warning("kill_switch_found_more", stopped=len(orders))
+                found = await stop(connection, delay=timedelta())
+        if found.tenants:
+            log.warning("kill_switch_found_more", stopped=len(found.tenants))
         return 0

@@ -14,8 +14,8 @@ from somagent.domain.errors import Code, SomaError
 from somagent.services.audit.intake import Happening, by, take_in
 from somagent.services.kill_switch.scope import Scope
 from somagent.services.kill_switch.sessions import stop_sessions
-from somagent.services.kill_switch.stopping import stop_jobs
-from somagent.services.starter import FIRST_LOOK, Recorded
+from somagent.services.kill_switch.stopping import Look, stop_jobs
+from somagent.services.starter import FIRST_LOOK
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +44,8 @@ SELECT EXISTS (SELECT 1 FROM installations WHERE tenant_id = $1 AND capsule_id =
 """
 
 
-async def engage(connection: asyncpg.Connection, caller: Caller, scope: Scope, reason: str) -> list[Recorded]:
-    """Engage a switch, or give an engaged one another reason; the orders to be told once it is committed.
+async def engage(connection: asyncpg.Connection, caller: Caller, scope: Scope, reason: str) -> Look:
+    """Engage a switch, or give an engaged one another reason; what it stopped at once.
 
     Args:
         connection: in no transaction yet; bound to the scope's tenant, or of ``soma_system`` for everything.
@@ -60,13 +60,13 @@ async def engage(connection: asyncpg.Connection, caller: Caller, scope: Scope, r
         switch_id = await connection.fetchval(
             _ENGAGE, new_id, scope.name, scope.tenant_id, scope.target, reason, caller.user_id
         )
-        orders = await stop(connection)
+        found = await stop(connection)
         action = "kill_switch.engaged" if switch_id == new_id else "kill_switch.reason_changed"
-        await _audit(connection, caller, scope, action, reason, stopped=len(orders))
-        for tenant_id in {recorded.order.tenant_id for recorded in orders} - {caller.tenant_id}:
+        await _audit(connection, caller, scope, action, reason, stopped=len(found.tenants))
+        for tenant_id in set(found.tenants) - {caller.tenant_id}:
             if not scope.tenant_id:
                 await _tell_tenant(connection, tenant_id, scope, reason)
-        return orders
+        return found
 
 
 async def lift(connection: asyncpg.Connection, caller: Caller, scope: Scope) -> None:
@@ -82,9 +82,9 @@ async def lift(connection: asyncpg.Connection, caller: Caller, scope: Scope) -> 
         await _audit(connection, caller, scope, "kill_switch.lifted", row["reason"])
 
 
-async def stop(connection: asyncpg.Connection, *, delay: timedelta = FIRST_LOOK) -> list[Recorded]:
+async def stop(connection: asyncpg.Connection, *, delay: timedelta = FIRST_LOOK) -> Look:
     """One look: stop what the switches that this connection sees match and no look has stopped yet."""
-    return [*await stop_sessions(connection, delay=delay), *await stop_jobs(connection, delay=delay)]
+    return await stop_sessions(connection, delay=delay) + await stop_jobs(connection, delay=delay)
 
 
 async def _audit(
