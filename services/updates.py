@@ -10,9 +10,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from somagent.adapters.temporal.client import execute_update, is_undecided
-from somagent.domain.errors import Category, Code, SomaError
+from somagent.domain.errors import Code, SomaError
 from somagent.domain.model import Model
 
+_REFUSED_FOR_NOW = frozenset({Code.PROPOSAL_NOT_READY, Code.REVIEW_NOT_READY})
 _Answer = TypeVar("_Answer", bound=Model)
 
 
@@ -62,11 +63,6 @@ def decision_pending() -> SomaError:
 def _refusal(error: WorkflowUpdateFailedError) -> SomaError:
     cause = error.cause
     if isinstance(cause, ApplicationError) and cause.type in set(Code):
-        refusal = SomaError(Code(cause.type), cause.message)
-        # What is refused for the moment alone may be asked again at once.
-        refusal.retry_after = 1 if refusal.category is Category.CONFLICT and refusal.code in _SOON else None
-        return refusal
+        code = Code(cause.type)
+        return SomaError(code, cause.message, retry_after=1 if code in _REFUSED_FOR_NOW else None)
     return decision_pending()
-
-
-_SOON = frozenset({Code.PROPOSAL_NOT_READY, Code.REVIEW_NOT_READY})

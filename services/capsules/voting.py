@@ -6,15 +6,11 @@ from typing import Annotated
 from uuid import UUID, uuid5
 
 from pydantic import Field
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
 from somagent.adapters.postgres.database import Database
 from somagent.adapters.postgres.tables import ReviewVote
-from somagent.adapters.temporal.client import execute_update, is_undecided
 from somagent.domain.caller import Caller
-from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.review import CAST_VOTE, Decision, ReviewSnapshot, SubmissionStatus, Vote
 from somagent.domain.messages.review_state import (
     already_voted,
@@ -24,6 +20,7 @@ from somagent.domain.messages.review_state import (
 )
 from somagent.domain.model import Model
 from somagent.services.capsules.reading import Reviewed, reviewed
+from somagent.services.updates import WorkflowGoneError, ask
 
 _VOTES = UUID("6d1a2b0e-0f6c-5a53-9a5e-5d9c4f0f7a11")
 
@@ -54,15 +51,11 @@ async def vote(
         return before
     _refuse_early(before, caller)
     try:
-        await _ask(client, before.submission.workflow_id, cast)
-    except _WorkflowGoneError:
+        await ask(client, before.submission.workflow_id, CAST_VOTE, cast, cast.vote_id, ReviewSnapshot)
+    except WorkflowGoneError:
         return await _truth(database, caller, submission_id, cast)
     async with database.tenant(caller.tenant_id) as session:
         return await reviewed(session, caller.tenant_id, submission_id)
-
-
-class _WorkflowGoneError(Exception):
-    """The review has ended, or was not started yet."""
 
 
 def _vote(before: Reviewed, caller: Caller, new: NewVote, idempotency_key: str | None) -> Vote:
@@ -92,23 +85,6 @@ def _refuse_early(before: Reviewed, caller: Caller) -> None:
         raise review_not_ready()
 
 
-async def _ask(client: Client, workflow_id: str, cast: Vote) -> None:
-    try:
-        await execute_update(client, workflow_id, CAST_VOTE, cast, update_id=cast.vote_id, result_type=ReviewSnapshot)
-    except WorkflowUpdateFailedError as error:
-        raise _refusal(error) from error
-    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-        raise _pending() from error
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise _WorkflowGoneError from error
-        if is_undecided(error):
-            raise _pending() from error
-        raise
-    except (OSError, RuntimeError) as error:  # a lazy client that has never reached Temporal
-        raise _pending() from error
-
-
 async def _truth(database: Database, caller: Caller, submission_id: UUID, cast: Vote) -> Reviewed:
     async with database.tenant(caller.tenant_id) as session:
         after = await reviewed(session, caller.tenant_id, submission_id)
@@ -118,19 +94,3 @@ async def _truth(database: Database, caller: Caller, submission_id: UUID, cast: 
     if after.submission.status != SubmissionStatus.PENDING:
         raise submission_decided(after.submission.status)
     raise review_not_ready()
-
-
-def _refusal(error: WorkflowUpdateFailedError) -> SomaError:
-    cause = error.cause
-    if isinstance(cause, ApplicationError) and cause.type in set(Code):
-        code = Code(cause.type)
-        return SomaError(code, cause.message, retry_after=1 if code is Code.REVIEW_NOT_READY else None)
-    return _pending()
-
-
-def _pending() -> SomaError:
-    return SomaError(
-        Code.DECISION_PENDING,
-        "The vote was not confirmed in time, and may count yet. Send the same request again: its answer is the truth.",
-        retry_after=2,
-    )

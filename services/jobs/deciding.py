@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
 from somagent.adapters.postgres.database import Database
-from somagent.adapters.temporal.client import execute_update, is_undecided
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import ApprovalDecision, ApprovalStanding
+from somagent.services.updates import WorkflowGoneError, ask, update_id
 
 _LOOK = """
 SELECT a.status, a.digest, j.submitted_by, j.epoch, j.workflow_id, j.status AS job_status,
@@ -38,8 +35,7 @@ class Vote:
     @property
     def update_id(self) -> str:
         """The same vote asked twice is one update."""
-        parts = (str(self.approval_id), self.user_id, self.key or self.decision, self.digest)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return update_id(str(self.approval_id), self.user_id, self.key or self.decision, self.digest)
 
 
 async def decide(database: Database, client: Client, vote: Vote) -> None:
@@ -83,28 +79,6 @@ async def _update(client: Client, workflow_id: str, epoch: int, vote: Vote) -> A
         reason=vote.reason,
     )
     try:
-        return await execute_update(
-            client, workflow_id, "decide", decision, update_id=vote.update_id, result_type=ApprovalStanding
-        )
-    except WorkflowUpdateFailedError as error:
-        cause = error.cause
-        if isinstance(cause, ApplicationError) and cause.type in set(Code):
-            raise SomaError(Code(cause.type), cause.message) from error
-        raise _pending() from error
-    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-        raise _pending() from error
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise SomaError(Code.APPROVAL_DECIDED, "The job has ended; nothing waits for a decision.") from error
-        if is_undecided(error):
-            raise _pending() from error
-        raise
-
-
-def _pending() -> SomaError:
-    return SomaError(
-        Code.DECISION_PENDING,
-        "The job's workflow has not answered yet, so it is not known whether the vote counts. Send the same request "
-        "again: it counts once.",
-        retry_after=2,
-    )
+        return await ask(client, workflow_id, "decide", decision, vote.update_id, ApprovalStanding)
+    except WorkflowGoneError as error:
+        raise SomaError(Code.APPROVAL_DECIDED, "The job has ended; nothing waits for a decision.") from error

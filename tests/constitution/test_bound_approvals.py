@@ -29,6 +29,7 @@ PAIR = capsule("bound_pair", [WRITE], inputs=[WORD], policies={"approvals": {"qu
 CHILD = capsule("bound_child", [step("ask", "human.approve", {"question": "And?"})])
 PARENT = capsule("bound_parent", [step("child", "capsule.run", {"capsule_id": CHILD["id"], "inputs": {}})])
 ASKS = capsule("bound_asks", [step("ask", "human.approve", {"question": "Still there?"})])
+HEAVY = capsule("bound_heavy", [step("run", "shell.execute", {"command": ["true"]})])
 PLAIN = capsule("bound_plain", [step("write", "files.write", {"path": "a.txt", "content": "x"})])
 
 
@@ -97,7 +98,7 @@ async def bench(
     """One world for the module; constitutions rise through it."""
     folder = tmp_path_factory.mktemp("bound")
     client: Client = await temporal_client(temporal_address)
-    capsules = [GUARDED, PROGRAM, PAIR, CHILD, PARENT, ASKS, PLAIN]
+    capsules = [GUARDED, PROGRAM, PAIR, CHILD, PARENT, ASKS, HEAVY, PLAIN]
     async with world(folder, addresses, client, capsules) as running:
         yield Bench(running, folder)
 
@@ -220,15 +221,16 @@ async def test_jobs_wait_while_the_constitution_cannot_be_verified(bench: Bench,
     forge = "UPDATE constitutions SET content = jsonb_set(content, '{threshold}', $2::text::jsonb) WHERE tenant_id = $1"
     await bench.world.sql(forge, bench.world.tenant, "0.001")
     await _settled(bench)
-    plain, asks = await bench.world.start(PLAIN["id"]), await bench.world.start(ASKS["id"])
-    for job_id, step_id in ((plain, "write"), (asks, "ask")):
+    plain, heavy, asks = [await bench.world.start(one["id"]) for one in (PLAIN, HEAVY, ASKS)]
+    for job_id, step_id in ((plain, "write"), (heavy, "run"), (asks, "ask")):
         job = await bench.world.until(job_id, "waiting", "failed")
         shown = step_of(job, step_id)
         assert (job["status"], shown["status"]) == ("waiting", "waiting")
         assert shown["error"]["code"] == "constitution_unverifiable"
     assert bench.written(plain) == []
     await bench.enact(await rising())
-    assert (await bench.world.until(plain, "completed", "failed"))["status"] == "completed"
+    for job_id in (plain, heavy):
+        assert (await bench.world.until(job_id, "completed", "failed"))["status"] == "completed"
     await bench.world.vote(asks, await bench.world.asked(asks))
     assert (await bench.world.until(asks, "completed", "failed"))["status"] == "completed"
 
