@@ -16,8 +16,9 @@ from somagent.adapters.queue.redis_consumption import Consumption
 from somagent.adapters.queue.redis_stream import StreamNames, WorkStream
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.slm.messages import DEAD, RESPONSES
+from somagent.domain.topics import EVENTS
 
-_KEPT: Final[Mapping[str, int]] = {RESPONSES: 10_000, DEAD: 10_000}
+_KEPT: Final[Mapping[str, int]] = dict.fromkeys((RESPONSES, DEAD, *EVENTS), 10_000)
 
 
 class RedisStreams:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import asyncpg
+import orjson
 import pytest
+from redis import Redis
 
 from somagent.client import SomaGent
 from somagent.tests.harness import Stack
-from somagent.tests.jobs.workbench import Workbench, capsule, step
+from somagent.tests.jobs.workbench import Workbench, capsule, step, until
 
 Json = dict[str, Any]
 TENANT = "accounts"
@@ -21,8 +25,8 @@ def bench(stack: Stack, _issue_token: Callable[..., str]) -> Iterator[Workbench]
     """People of a tenant of these tests' own."""
     tokens = {user: _issue_token(TENANT, user) for user in ("ada", "ben", "cyd")}
     with ExitStack() as opened:
-        people = [opened.enter_context(SomaGent(stack.base_url, token, timeout=60)) for token in tokens.values()]
-        yield Workbench(TENANT, stack.base_url, tokens, *people)
+        ada, ben, cyd = (opened.enter_context(SomaGent(stack.base_url, token, timeout=60)) for token in tokens.values())
+        yield Workbench(TENANT, stack.base_url, tokens, ada, ben, cyd)
 
 
 def told(bench: Workbench, object_: str) -> list[Json]:
@@ -121,3 +125,29 @@ def test_attachments_keys_and_erased_memories(bench: Workbench) -> None:
     (uploaded,) = told(bench, f"attachment:{attachment['id']}")
     assert uploaded["detail"] == {"media_type": "text/plain", "bytes": 5, "sha256": attachment["sha256"]}
     assert [entry["action"] for entry in told(bench, f"memory:{memory['memory_id']}")] == ["memory.deleted"]
+
+
+def test_the_relay_seals_and_publishes_without_being_asked(bench: Workbench, stack: Stack) -> None:
+    job = bench.run(capsule("unasked", [step("say", "text.join", {"parts": ["a"], "with": ""})]))
+    about = f"job:{job['id']}"
+    until(lambda: _sealed(stack, about) == ["job.submitted", "job.completed"], "both entries in the chain")
+    until(lambda: _published(stack.redis_url, about) == ["job.submitted", "job.completed"], "both events")
+
+
+def _sealed(stack: Stack, object_: str) -> list[str]:
+    async def run() -> list[str]:
+        connection = await asyncpg.connect(stack.postgres_owner_url)
+        try:
+            rows = await connection.fetch("SELECT action FROM audit_entries WHERE object = $1 ORDER BY seq", object_)
+            return [row["action"] for row in rows]
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def _published(redis_url: str, object_: str) -> list[str]:
+    with Redis.from_url(redis_url) as redis:
+        events: Any = redis.xrange("agent.audit")
+    told = [orjson.loads(fields[b"v"]) for _, fields in events]
+    return [event["payload"]["type"] for event in told if event["payload"]["object"] == object_]

@@ -329,3 +329,13 @@ async def test_two_processes_share_and_stop_gracefully(
 
 async def _count(redis: Redis, kind: str, wanted: int) -> bool:
     return int(await redis.llen(kind)) >= wanted
+
+
+async def test_events_that_nobody_takes_do_not_pile_up(queue: RedisStreams, redis: Redis) -> None:
+    async with redis.pipeline(transaction=False) as pipeline:
+        for _ in range(12_000):
+            pipeline.xadd("agent.audit", {"k": "key", "v": b"{}"})
+        await pipeline.execute()
+    await queue.publish("agent.audit", "key", b"{}")
+    assert await redis.xlen("agent.audit") < 11_000
+    assert await redis.keys("agent.audit:*") == []
