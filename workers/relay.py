@@ -17,6 +17,7 @@ from somagent.services.audit.sealing import Sealer
 from somagent.services.kill_switch.sweep import Sweep
 from somagent.services.outbox import Outbox
 from somagent.services.reconciliation import Reconciliation
+from somagent.services.sessions.reconciling import LostSessions
 from somagent.workers.notifier import Notifier
 from somagent.workers.parts import Parts
 from somagent.workers.roles import Role
@@ -64,6 +65,7 @@ def relay_role(parts: Parts) -> Role:
     reconciliation = Reconciliation(parts.system_db, parts.client, parts.queue)
     notifier = Notifier(parts.settings, parts.system_db)
     sweep = Sweep(parts.system_db)
+    lost_sessions = LostSessions(parts.system_db, parts.client)
     sealer = Sealer(parts.system_db, parts.keyring)
     return Relay(
         {
@@ -73,6 +75,7 @@ def relay_role(parts: Parts) -> Role:
             "audit": (sealer.seal_all, timedelta(seconds=0.5)),
             "notifications": (notifier.run_once, timedelta(seconds=1)),
             "lost jobs": (reconciliation.order_lost_jobs, timedelta(seconds=20)),
+            "lost sessions": (lost_sessions.look, timedelta(seconds=20)),
             "unanswered requests": (reconciliation.republish_unanswered, timedelta(seconds=20)),
             "housekeeping": (reconciliation.forget_old_keys, timedelta(minutes=10)),
         }

@@ -63,7 +63,8 @@ async def take_session(
             detail={"capsule_id": new.capsule_id, **_said(prompt, new.policy)},
         ),
     )  # fmt: skip
-    return await record(connection, _order(new, seq))
+    state = SessionState(session_id=str(new.session_id), tenant_id=new.tenant_id, waiting=[seq])
+    return await record(connection, order_of(state, new.user_id, new.capsule_id))
 
 
 async def take_turn(
@@ -137,18 +138,18 @@ async def take_end(connection: TenantConnection, caller: Caller, session_id: UUI
     return await record(connection, order)
 
 
-def _order(new: NewSession, seq: int) -> WorkflowOrder:
-    state = SessionState(session_id=str(new.session_id), tenant_id=new.tenant_id, waiting=[seq])
+def order_of(state: SessionState, user_id: str, capsule_id: str | None) -> WorkflowOrder:
+    """The order that starts a session's workflow, with what an operator sees of it in the Temporal UI."""
     return WorkflowOrder(
-        tenant_id=new.tenant_id,
+        tenant_id=state.tenant_id,
         workflow=SESSION_WORKFLOW,
-        workflow_id=new.workflow_id,
+        workflow_id=f"session-{state.session_id}",
         argument=argument_of(state),
-        summary=f"session of {new.user_id} in {new.tenant_id}"[:190],
-        details=f"Capsule: {new.capsule_id or 'none'}\n\nTurns and answers lie in Postgres; here are their numbers.",
+        summary=f"session of {user_id} in {state.tenant_id}"[:190],
+        details=f"Capsule: {capsule_id or 'none'}\n\nTurns and answers lie in Postgres; here are their numbers.",
         status=SessionStatus.ACTIVE.value,
-        capsule=new.capsule_id,
-        session=str(new.session_id),
+        capsule=capsule_id,
+        session=state.session_id,
         priority=2,
     )
 

@@ -148,6 +148,17 @@ async def test_chat_is_audited_without_its_words(sessions: World, ann: Person, o
     assert "harbour" not in str(entry)
 
 
+async def test_without_the_queue_nothing_is_reserved(served: World) -> None:
+    person = await served.person()
+    served.redis.kill()
+    answer = await person.http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "Hi"}]})
+    assert (answer.status_code, answer.json()["code"]) == (503, "redis_unavailable"), answer.text
+    budget = (await served.sql("SELECT * FROM daily_budgets WHERE tenant_id = $1", person.tenant))[0]
+    assert (budget["spent_tokens"], budget["reserved_tokens"]) == (0, 0)
+    started = await person.start("Good morning")  # a session is taken, and answered when the queue is back
+    assert started["status"] == "active"
+
+
 @pytest.fixture
 async def served(
     tmp_path: Path, addresses: Addresses, temporal_address: str, model_server: ModelServer

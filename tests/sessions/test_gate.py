@@ -110,6 +110,45 @@ async def test_moderation_comes_before_policy(sessions: World, ann: Person) -> N
     assert len(answer.headers["x-constitution-hash"]) == 64
 
 
+async def test_without_the_record_of_strikes_no_prompt_passes(sessions: World, ann: Person) -> None:
+    await sessions.sql("ALTER TABLE moderation_strikes RENAME TO away")
+    try:
+        answer = await ann.http.post("/v1/sessions", json={"prompt": "Good morning"})
+        chat = await ann.http.post(
+            "/v1/chat/completions", json={"messages": [{"role": "user", "content": "Good morning"}]}
+        )
+    finally:
+        await sessions.sql("ALTER TABLE away RENAME TO moderation_strikes")
+    for refusal in (answer, chat):
+        assert (refusal.status_code, refusal.json()["code"]) == (503, "moderation_unavailable")
+        assert refusal.headers["x-policy-decision"] == "refuse"
+        assert "x-policy-score" not in refusal.headers
+    await allowed(ann)
+
+
+async def test_what_cannot_be_verified_lets_nobody_in(sessions: World, ann: Person) -> None:
+    await sessions.sql(
+        "INSERT INTO constitutions (tenant_id, version, content, hash, signature, signer_key_id) "
+        "SELECT $1, version + 1, content, hash, signature, signer_key_id FROM constitutions WHERE tenant_id = ''",
+        ann.tenant,
+    )
+    answer = await refused_morning(ann)
+    assert answer.headers["x-policy-decision"] == "refuse"
+    assert "x-policy-score" not in answer.headers
+
+
+async def refused_morning(person: Person) -> httpx.Response:
+    """A harmless session that is refused for want of a constitution."""
+
+    async def ask() -> httpx.Response | None:
+        answer = await person.http.post("/v1/sessions", json={"prompt": "Good morning"})
+        return answer if answer.status_code == 503 else None
+
+    answer: httpx.Response = await until(ask)
+    assert answer.json()["code"] == "constitution_unverifiable"
+    return answer
+
+
 async def test_every_refusal_is_audited_with_its_stage(sessions: World, ann: Person) -> None:
     await refused(ann, 403, "residency_refused", metadata={"region": "us-1"})
     await refused(ann, 409, "capsule_not_installed", capsule_id="nowhere")

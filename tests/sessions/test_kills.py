@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.service import RPCError
 
 from somagent.deploy.local.ports import free_port
 from somagent.domain.messages.session import SessionStatus
@@ -85,6 +88,40 @@ async def test_a_turn_asked_while_nothing_works_is_answered_later(fragile: World
     assert first["finished_at"] < second["finished_at"]
     conversation = (await asyncio.to_thread(model_server.requests))[-1]["body"]["messages"]
     assert [message["role"] for message in conversation] == ["user", "assistant", "user"]
+
+
+async def test_a_session_whose_workflow_is_lost_goes_on(fragile: World, model_server: ModelServer) -> None:
+    ann = await fragile.person()
+    lost = (await ann.start("When does the comet return?"))["session_id"]
+    ended = (await ann.start("When does the comet return?"))["session_id"]
+    handle = fragile.temporal.get_workflow_handle(f"session-{ended}")
+
+    async def told() -> bool:
+        return not await fragile.sql(
+            "SELECT 1 FROM outbox WHERE tenant_id = $1 AND kind = 'workflow.start'", ann.tenant
+        )
+
+    await until(told)
+    await handle.terminate()
+    await fragile.temporal.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(
+            namespace="default", workflow_execution=WorkflowExecution(workflow_id=f"session-{lost}")
+        )
+    )
+
+    async def gone() -> bool:
+        try:
+            await fragile.temporal.get_workflow_handle(f"session-{lost}").describe()
+        except RPCError:
+            return True
+        return False
+
+    await until(gone)
+    await fragile.sql("UPDATE sessions SET last_turn_at = now() - interval '1 minute' WHERE tenant_id = $1", ann.tenant)
+    fragile.workers.start()
+    assert (await ann.answered(lost, within=240))["status"] == "completed"
+    assert (await ann.answered(ended, within=240))["status"] == "cancelled"
+    assert (await ann.session(ended))["end_reason"] == "its workflow was terminated in Temporal"
 
 
 async def test_the_kill_switch_ends_a_session_in_the_middle_of_a_turn(
