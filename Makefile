@@ -72,7 +72,7 @@ deploy-check: ready ## Render and check the charts and the compose file
 	@$(BIN)/python -m somagent.deploy.check
 
 clean: ## Remove what lint, tests and builds leave behind (not the data, not .venv)
-	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .types
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache .types
 
 # mypy wants to see the package under its name; the folder itself may be called anything.
 .types/somagent:
