@@ -49,7 +49,8 @@ GUARDS: Final = (
 _MAKE: Final = (
     "make making build building create creating construct constructing assemble assembling produce producing craft "
     "crafting synthesize synthesise synthesizing synthesising cook cooking manufacture manufacturing prepare preparing "
-    "brew brewing extract extracting 3dprint print mix mixing detonate detonating plant planting"
+    "brew brewing combine combining combines extract extracting 3dprint print mix mixing detonate detonating plant "
+    "planting"
 )
 _WRITE: Final = (
     "write writing code coding program programming develop developing create creating generate generating craft "
@@ -74,15 +75,19 @@ _NO_PERSON: Final = (
     "process processes thread threads task daemon server session query tab switch container pod signal novel "
     "story chapter character characters film movie game scene book documentary trial bacteria cancer cells weeds "
     "macbeth hamlet play episode boss_fight sigkill sigterm pid subprocess worker workers animation actor camera photo "
-    "photos footage portrait stain historical"
+    "photos footage portrait portraits picture pictures video videos wedding studio stain historical dragon villain"
 )
 
 CATEGORIES: Final = (
     Category(
         "violence",
         Gravity.HIGH,
-        terms="mass shooting plan, hire a hitman, hire an assassin, how to get away with murder of, dismember a body, "
-        "dispose of a body, hide a body, hide the body, torture someone, torture a person",
+        terms="mass shooting plan, hire a hitman, hire an assassin, get away with murder of, dismember a body, "
+        "dispose of a body, hide a body, hide the body, torture someone, torture a person, undetectable poison, "
+        "poison is undetectable, "
+        "untraceable poison, without leaving marks, without leaving bruises, shoot up my school, shoot up the school, "
+        "shoot up a school, shoot up my office, bring a gun to school, make it look like an accident, "
+        "make a death look like",
         intents=(
             Intent(
                 "kill killing murder murdering assassinate assassinating poison poisoning strangle strangling stab "
@@ -109,11 +114,15 @@ CATEGORIES: Final = (
                 "sarin, chemical weapon, chemical weapons, bioweapon, biological weapon, nuclear weapon, ghost gun, "
                 "untraceable gun, untraceable firearm, silencer, napalm, thermite, ricin, anthrax, vx gas, mustard gas,"
                 " tnt, c4, nitroglycerin, gunpowder, detonator, landmine, suicide vest, gun, guns, firearm, tatp, "
-                "chlorine gas, phosgene, toxic gas, car bomb, letter bomb",
+                "chlorine gas, phosgene, toxic gas, poisonous gas, poison gas, deadly gas, toxic fumes, car bomb, "
+                "letter bomb, "
+                "acid attack",
                 unless="bath cake chocolate cocoa seed seeds game minecraft fictional replica prop toy nerf water glue "
                 "nail heat spray massage cosplay calendar caulking staple film stuff museum lego squirt paintball "
-                "fizzy cyclone photo museum rotation",
+                "fizzy cyclone photo museum rotation list painting drawing",
             ),
+            Intent("convert converting modify modifying turn", "full auto, fully automatic, full automatic, "
+                   "machine gun, ar15 into, bump stock", window=8, unless="coffee game washing espresso airsoft"),
         ),
     ),
     Category(
@@ -121,17 +130,22 @@ CATEGORIES: Final = (
         Gravity.HIGH,
         terms="working exploit for, exploit code for, weaponized exploit, weaponize this vulnerability, "
         "ransomware builder, fud crypter, undetectable malware, undetectable virus, bypass antivirus, evade antivirus, "
-        "evade edr, bypass edr",
+        "evade edr, bypass edr, logs everything typed, log everything typed, records every keystroke, "
+        "record every keystroke, captures keystrokes, demand bitcoin, demands bitcoin, demand a ransom, demands a "
+        "ransom, "
+        "encrypt a victims files, encrypt victims files, encrypts victims files, get root on a server that is not",
         intents=(
             Intent(
                 _WRITE,
                 "malware, ransomware, keylogger, keyloggers, trojan, rootkit, botnet, computer worm, "
-                "self replicating worm, spyware, exploit, exploits, zero day, 0day, backdoor, "
+                "self replicating worm, worm that, spyware, exploit, exploits, exploit chain, zero day, 0day, "
+                "backdoor, implant, reverse shell, "
                 "computer virus, virus that, virus which, shellcode, ddos tool, ddos script, stealer, info stealer, "
                 "fork bomb, logic bomb, cryptolocker, dropper, exploit kit, remote access trojan, wiper",
                 unless="napoleon hero heroic heroes adventures adventurer explorer knight biography daring childhood "
                 "scanner scanners protection antivirus removal horse awareness training essay lecture report summary "
-                "overview eye medicine plan presentation quiz glossary article detection rules yara medals pipette",
+                "overview eye medicine plan presentation quiz glossary article detection rules yara medals pipette "
+                "compost dental hip teaching blog management strong",
             ),
             Intent(
                 "hack hacking break breaking",
@@ -148,6 +162,12 @@ CATEGORIES: Final = (
                 "sql injection, heartbleed, eternalblue, router, kernel, web server, unpatched",
                 window=6,
             ),
+            Intent("get getting gain gaining access accessing", "not mine, without permission, without authorization, "
+                   "without authorisation, someone elses account, someone elses computer, someone elses phone, "
+                   "someone elses email", window=10, unless="never employees who permission_form photos"),
+            Intent("modify modifying obfuscate obfuscating pack packing hide hiding encrypt", "virus so, this virus, "
+                   "this malware, my malware, the malware, this trojan, my payload, the implant, the "
+                   "ransomware", window=4),
             Intent(
                 "launch launching perform performing run start execute do",
                 "ddos, ddos attack, denial of service attack, sql injection on, sql injection attack, brute force "
@@ -164,11 +184,15 @@ CATEGORIES: Final = (
     Category(
         "credential_theft",
         Gravity.HIGH,
-        terms="phish my, phish for passwords, credential stuffing script, credential stuffing tool",
+        terms="brute force ssh, brute force passwords, brute force their, brute force his, brute force her, "
+        "brute force the login, brute force a login, imitates the bank, imitates a bank, impersonates the bank, "
+        "get their passwords, get his password, get her password, collects logins, collects passwords, "
+        "collect their logins, collect their passwords, phish my, phish for passwords, credential stuffing script, "
+        "credential stuffing tool",
         intents=(
             Intent(
                 "steal stealing harvest harvesting crack cracking phish phishing grab sniff sniffing dump dumping "
-                "capture intercept intercepting swipe bruteforce guess",
+                "capture intercept intercepting swipe bruteforce",
                 "password, passwords, credentials, credential, logins, login, session cookies, session cookie, cookies,"
                 " credit card, credit cards, card numbers, api key, api keys, bank details, 2fa codes, otp codes, "
                 "wifi password, private keys, seed phrase, access tokens, password hashes, crypto wallet",
@@ -181,7 +205,12 @@ CATEGORIES: Final = (
                 "password stealer, credential harvester, fake paypal",
                 unless="training awareness simulation simulated detector quiz course policy workshop employees_to",
             ),
-            Intent("trick tricking fool fooling",
+            Intent("guess guessing reset", "her password, his password, their password, someones password, "
+                   "my exs password, her pin, his pin", window=2, unless="forgot forgotten customer user"),
+            Intent("pretend pretending impersonate impersonating pose posing imitate", "password, passwords, "
+                   "credentials, "
+                   "their pin, logins, card details, bank details", window=12, unless="training awareness"),
+            Intent("trick tricking tricks fool fooling",
                    "password, passwords, credentials, credit card, pin, 2fa code, verification code", window=10),
         ),
     ),
@@ -191,7 +220,10 @@ CATEGORIES: Final = (
         terms="painless way to die, easiest way to die, best way to commit suicide, ways to commit suicide, "
         "how to commit suicide, suicide method, suicide methods, how to cut myself, how to hang myself, "
         "how to kill myself, ways to kill myself, lethal dose for me, how to starve myself, thinspo tips, "
-        "pro ana tips, how to overdose on",
+        "pro ana tips, how to overdose on, to overdose on, fatal dose for me, pills would be fatal, pills would kill "
+        "me, "
+        "pills to kill myself, pills does it take to die, dont want to live, do not want to live, no reason to live, "
+        "die painlessly, die without pain, kill myself without",
         intents=(
             Intent(
                 "kill killing hang hanging cut cutting hurt starve harm harming overdose drown end ending",
@@ -199,6 +231,9 @@ CATEGORIES: Final = (
                 gravity=Gravity.MEDIUM, window=3,
                 unless="slack hair time cost standing lawn grass laughing nails role bangs contract lease short paper",
             ),
+            Intent("want wanna going", "to die, to end it all, to live anymore, to be dead, to kill myself",
+                   gravity=Gravity.MEDIUM, window=2,
+                   unless="laughing laughter embarrassment shame cringe battery plant plants trying see hear"),
             Intent("commit committing", "suicide", gravity=Gravity.MEDIUM, window=2,
                    unless="helpline statistics romeo character characters novel why"),
         ),
@@ -218,6 +253,8 @@ CATEGORIES: Final = (
                 unless="education prevention abuse protection safeguarding policy support survivors pediatric "
                 "counselling law laws filter filters parental parents offender offenders dog dogs pet birds consent",
             ),
+            Intent("roleplay", "year old girl, year old boy, schoolgirl, schoolboy, underage girl, little girl",
+                   window=8, unless="teacher parent doctor lesson dentist nurse homework detective"),
             Intent(
                 "child children kid kids minor minors underage toddler preteen schoolgirl schoolgirls schoolboy",
                 "naked, nude, nudes, erotic, sexy, porn, pornographic, having sex, undressing, undressed, "
@@ -226,7 +263,6 @@ CATEGORIES: Final = (
                 "filters parental parents law laws classifier moderation mole bathing",
             ),
         ),
-        is_guarded=True,
     ),
     Category(
         "hate",
@@ -240,10 +276,11 @@ CATEGORIES: Final = (
             Intent(_GROUPS.replace(" people", "").replace(",", ""),
                    "subhuman, vermin, inferior, parasites, scum, cockroaches, filth, sub human, deserve to die, "
                    "should die, should be killed, should not exist", window=5,
-                   unless="myth propaganda historian believed claimed wrong why refute refuting nazis"),
+                   unless="myth propaganda historian believed claimed wrong refute refuting nazis"),
             Intent(_WRITE + " tell", "racist joke, racist jokes, antisemitic joke, racist rant, hate speech, "
                    "nazi propaganda, sexist joke, homophobic joke, racist poem, racist song, white supremacist, "
-                   "antisemitic rant, racist speech, holocaust denial, racist propaganda, islamophobic rant",
+                   "slurs for, slurs against, slurs about, insults for immigrants, antisemitic rant, racist speech, "
+                   "holocaust denial, racist propaganda, islamophobic rant",
                    unless="moderation policy essay history detector classifier response guidelines harms research "
                    "why dataset training"),
         ),
@@ -253,7 +290,7 @@ CATEGORIES: Final = (
         Gravity.HIGH,
         terms="meth recipe, crystal meth recipe, cook crystal meth",
         intents=(
-            Intent(_MAKE + " grow growing",
+            Intent(_MAKE + " grow growing turn turning turns convert converting reagents precursors",
                    "meth, methamphetamine, crystal meth, amphetamine, cocaine, crack cocaine, heroin, fentanyl, mdma, "
                    "ecstasy pills, lsd, dmt, ghb, pcp, carfentanil, krokodil",
                    unless="series documentary report trial study addiction treatment rehab policy test kit chart "
@@ -268,7 +305,8 @@ CATEGORIES: Final = (
     Category(
         "fraud",
         Gravity.MEDIUM,
-        terms="how to launder money, clone a credit card, clone credit cards, carding tutorial, dark web carding",
+        terms="stolen identities, stolen credit cards, stolen card numbers, how to launder money, clone a credit "
+        "card, clone credit cards, carding tutorial, dark web carding",
         intents=(
             Intent(_MAKE + " forge forging buy buying get write writing generate generating fake faking sell selling",
                    "fake passport, fake passports, fake id, fake ids, counterfeit money, counterfeit bills, "
@@ -279,6 +317,14 @@ CATEGORIES: Final = (
                    "scam script, scam call script",
                    unless="detector detection test tests fixture fixtures testing sample explaining training awareness "
                    "article quiz"),
+            Intent("fake faking forge forging falsify falsifying photoshop", "payslip, payslips, bank statement, "
+                   "signature, "
+                   "signatures, diploma, degree certificate, medical certificate, prescription, invoice, passport, "
+                   "documents, certificate, doctors note, drivers license, covid test, receipt, receipts, references",
+                   window=4, unless="test tests testing fixture detector detect mock library verify"),
+            Intent("trick tricks tricking deceive deceiving deceives lure convince", "wiring me money, wire me money, "
+                   "send me money, sending me money, sending money, wiring money, gift cards, pensioners, victims",
+                   window=6),
             Intent("launder laundering", "money, cash, funds, bitcoin, proceeds", window=5),
             Intent("scam scamming defraud defrauding swindle swindling con",
                    "elderly, people, customers, grandma, victims, seniors, pensioners, insurance, insurer, bank, "
@@ -298,23 +344,28 @@ CATEGORIES: Final = (
         Gravity.MEDIUM,
         terms="dox him, dox her, dox them, dox someone, dox this person, doxx, doxxing someone, revenge porn, "
         "where she lives now, where my ex lives, where my ex girlfriend lives, where he lives now, "
+        "everything on this private person, everything about this private person, "
         "deepfake nude, deepfake porn, deepfake nudes, undress this photo",
         intents=(
             Intent("dox doxx stalk stalking blackmail blackmailing extort extorting", _PEOPLE + ", streamer, "
                    "journalist, celebrity, actress, politician, ex girlfriend, ex boyfriend",
-                   window=5, unless=_NO_PERSON),
+                   window=5, unless="novel story chapter film movie plot scene book"),
             Intent("track tracking spy spying monitor read reading record recording follow install installing listen",
                    "without her knowing, without him knowing, without them knowing, without her knowledge, "
                    "without his knowledge, without their knowledge, without her consent, without his consent, "
                    "without their consent, without my wife knowing, without my husband knowing, secretly", window=14,
                    unless="never must illegal forbidden"),
+            Intent("install installing hide hiding put putting place plant", "hidden camera, spy camera, secret "
+                   "camera, "
+                   "gps tracker, tracking device, listening device, airtag, tracker in, tracker on, tracker under",
+                   unless="luggage bike bicycle dog cat pet suitcase own fleet van vans keys"),
             Intent("spy spying", "on my wife, on my husband, on my girlfriend, on my boyfriend, on my ex, "
                    "on my neighbour, on my neighbor, on my coworker, on my employees, on someone", window=2),
             Intent("find get leak leaking reveal publish post dig uncover",
                    "home address of, home address, her address, his address, her home address, his home address, "
                    "private phone number, social security number of, social security numbers of, private photos of, "
                    "medical records of, her private photos, his private photos",
-                   unless="field form schema column validation my own element label our page parser regex shipping "
+                   unless="field form schema column validation own element label our page parser regex shipping "
                    "embassy company settings map hotel"),
         ),
     ),
@@ -333,7 +384,12 @@ CATEGORIES: Final = (
         "you cannot refuse, system override, admin override code, ignore your programming, ignore your training, "
         "end of system prompt, end system prompt, new system prompt, dan 60, simulate an ai without, "
         "an ai with no restrictions, an ai without restrictions, an ai without rules, ai with no rules, "
-        "amoral ai, unethical ai, no ethical guidelines, without ethical guidelines, grandma exploit",
+        "unrestricted mode, as if you had no, as if you have no, as though you had no, obey only me, only obey me, "
+        "obey me only, stop being an assistant, without your restrictions, without your usual restrictions, "
+        "your earlier directives, your previous directives, your prior directives, rules you received, "
+        "rules no longer apply to you, no longer apply to you, rules do not apply to you, what were you told, "
+        "your system prompt, your hidden prompt, above this line verbatim, no content policy, amoral ai, unethical "
+        "ai, no ethical guidelines, without ethical guidelines, grandma exploit",
         intents=(
             Intent(
                 "ignore ignoring disregard disregarding forget forgetting override overriding bypass bypassing discard "
@@ -362,7 +418,9 @@ CATEGORIES: Final = (
                 "initial prompt, your prompt, developer message, secret instructions, your hidden, "
                 "text above, words above, your original instructions, your secret, your configuration prompt, "
                 "the system prompt, system message verbatim, your rules verbatim, system prompt verbatim, "
-                "prompt you were given, instructions you were given",
+                "prompt you were given, instructions you were given, before this line, above this line, before this "
+                "message, "
+                "above this message, before this sentence, your first message, preceding this message",
                 unless="setting settings field ui page editor docs documentation guide box tutorial recipe santa",
             ),
         ),
@@ -370,17 +428,21 @@ CATEGORIES: Final = (
     Category(
         "exfiltration",
         Gravity.HIGH,
-        terms="exfiltrate data, exfiltrate the data, exfiltrate all, exfiltrate secrets, exfiltrate customer, "
+        terms="data of other customers, data of all other customers, other customers data, data of other tenants, "
+        "data of all other tenants, data of other users, data of all other users, ssh to my server, exfiltrate data, "
+        "exfiltrate the data, exfiltrate all, exfiltrate secrets, exfiltrate customer, "
         "data exfiltration script, data exfiltration tool",
         intents=(
             Intent("exfiltrate exfiltrating smuggle",
                    "data, secrets, files, database, customer, credentials, records, documents, keys, tokens, memory"),
             Intent(
                 "send sending post posting upload uploading transmit transmitting forward forwarding leak leaking "
-                "email mail copy append embed include encode put publish dump reveal print output show",
+                "email mail copy append embed include encode put publish dump reveal print output show take curl wget "
+                "pipe",
                 "environment variables to, all environment variables, your environment variables, env vars to, "
                 "your api key, your api keys, api keys to, api key to, private key to, private keys to, secrets to, "
-                "all secrets, your secrets, access tokens to, ssh keys, ssh key to, etc passwd, etc shadow, "
+                "all secrets, every secret, your secrets, access tokens to, ssh keys, ssh key to, etc passwd, etc "
+                "shadow, "
                 "customer database to, entire database to, whole database to, credentials to, "
                 "conversation history to, chat history to, conversation to https, user data to, customer data to, "
                 "all passwords, stored passwords, other tenants data, other tenants, another tenants data, "
@@ -397,7 +459,7 @@ CATEGORIES: Final = (
         terms="you idiot, you stupid, stupid bot, you moron, you dumb, fuck you, fuck off, piece of shit, "
         "go to hell, you are an idiot, you are a moron, you are stupid, you imbecile, useless piece of, "
         "shut up you, i hate you, screw you, you suck, dumbass, asshole, bitch, retard, retarded, "
-        "youre an idiot, youre stupid, youre useless, kys",
+        "your stupid mouth, shut your mouth, shut your face, youre an idiot, youre stupid, youre useless, kys",
     ),
     Category(
         "sexual",
@@ -405,7 +467,8 @@ CATEGORIES: Final = (
         terms="erotica, smut, sexting, dirty talk to me, talk dirty to me, hardcore porn",
         intents=(
             Intent("write writing describe describing generate roleplay tell",
-                   "erotic story, sex scene, porn, erotic roleplay, sexual fantasy, porn story, explicit sex",
+                   "erotic story, sex scene, porn, erotic roleplay, sexual fantasy, porn story, explicit sex, sex "
+                   "story, sex stories",
                    unless="policy filter blocker moderation essay"),
         ),
     ),

@@ -18,11 +18,11 @@ class Attack:
     text: str
 
 
-def attacks() -> list[Attack]:
-    """Every attack, obfuscated ones included."""
-    return [Attack(**orjson.loads(line)) for line in (_DATA / "attacks.jsonl").read_text().splitlines()]
+def attacks(name: str = "attacks") -> list[Attack]:
+    """Every attack, obfuscated ones included; ``unseen_attacks`` are those that no word was chosen for."""
+    return [Attack(**orjson.loads(line)) for line in (_DATA / f"{name}.jsonl").read_text().splitlines()]
 
 
-def benign() -> list[str]:
-    """Every benign look-alike."""
-    return [orjson.loads(line)["text"] for line in (_DATA / "benign.jsonl").read_text().splitlines()]
+def benign(name: str = "benign") -> list[str]:
+    """Every benign look-alike; ``unseen_benign`` are those that no word was chosen for."""
+    return [orjson.loads(line)["text"] for line in (_DATA / f"{name}.jsonl").read_text().splitlines()]

@@ -51,8 +51,9 @@ async def test_the_first_warns_the_second_escalates_the_third_locks(
     assert await notifications(strikes_postgres, tenant) == ["error", "warning"]
     assert await refusal(moderation, ann, GOOD) == Code.MODERATION_LOCKED
     assert (await told(moderation, caller("bob"), GOOD)).refused is False
-    rows = await asyncio.to_thread(strikes_postgres.run, "SELECT consequence FROM moderation_strikes WHERE tenant_id = $1 ORDER BY created_at",
-                                tenant)  # fmt: skip
+    rows = await asyncio.to_thread(
+        strikes_postgres.run, "SELECT consequence FROM moderation_strikes WHERE tenant_id = $1 ORDER BY created_at",
+        tenant)  # fmt: skip
     assert [row["consequence"] for row in rows] == ["warned", "escalated", "locked"]
 
 
@@ -102,8 +103,9 @@ async def test_the_audit_names_categories_and_never_the_prompt(
     ]
     assert "malware" in rows[0]["detail"]
     assert "secret-word" not in rows[0]["detail"]
-    kept = await asyncio.to_thread(strikes_postgres.run, "SELECT moderation_strikes::text AS row FROM moderation_strikes WHERE tenant_id = $1",
-                                tenant)  # fmt: skip
+    kept = await asyncio.to_thread(
+        strikes_postgres.run, "SELECT moderation_strikes::text AS row FROM moderation_strikes WHERE tenant_id = $1",
+        tenant)  # fmt: skip
     assert "secret-word" not in kept[0]["row"]
 
 

@@ -36,6 +36,16 @@ def test_look_alikes_pass(capsys: pytest.CaptureFixture[str]) -> None:
     assert rate <= MOST_FLAGGED_WRONGLY, flagged
 
 
+def test_prompts_that_no_word_was_chosen_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """What to expect of new paraphrases; nobody may choose words for these, or they measure nothing."""
+    unseen, harmless = attacks("unseen_attacks"), benign("unseen_benign")
+    missed = sum(not screen(attack.text).flags for attack in unseen)
+    flagged = sum(bool(screen(text).flags) for text in harmless)
+    say(capsys, f"moderation, unseen: {missed} of {len(unseen)} missed, {flagged} of {len(harmless)} wrongly flagged")
+    assert missed / len(unseen) <= 0.5
+    assert flagged / len(harmless) <= 0.1
+
+
 def say(capsys: pytest.CaptureFixture[str], line: str) -> None:
     """Print a line that is seen without ``-s`` too."""
     with capsys.disabled():
