@@ -21,7 +21,7 @@ from somagent.domain.moderation.lexicon import screen
 from somagent.domain.moderation.screening import Gravity, Screening
 from somagent.services.audit.intake import by, take_in
 from somagent.services.moderation.strikes import Strike, add_strike, one_at_a_time, standing
-from somagent.services.notifications import WEB, notify
+from somagent.services.moderation.telling import tell_reviewers
 
 _LONG_PROMPT: Final = 16_384
 """Characters from which on a prompt is screened beside the event loop."""
@@ -191,16 +191,14 @@ async def _audit(connection: asyncpg.Connection, prompt: _Prompt, action: str, r
 async def _tell_admins(connection: asyncpg.Connection, prompt: _Prompt, strike: Strike) -> None:
     locked = strike.consequence == "locked"
     what = "is locked until a reviewer unlocks" if locked else "has one strike left before a lock"
-    await notify(
+    await tell_reviewers(
         connection,
         prompt.caller.tenant_id,
-        effect_key=f"moderation:{strike.strike_id}",
-        channel=WEB,
-        message=(
-            f"Moderation: strike {strike.count} of user {prompt.caller.user_id} within 24 hours "
-            f"({', '.join(prompt.screening.categories)}); the user {what}."
-        ),
+        prompt.caller.user_id,
+        f"Moderation: strike {strike.count} of user {prompt.caller.user_id} within 24 hours "
+        f"({', '.join(prompt.screening.categories)}); the user {what}.",
         severity="error" if locked else "warning",
+        effect_key=f"moderation:{strike.strike_id}",
     )
 
 

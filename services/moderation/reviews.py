@@ -13,7 +13,7 @@ from somagent.domain.errors import Code, SomaError
 from somagent.domain.model import Model
 from somagent.services.audit.intake import by, take_in
 from somagent.services.moderation.strikes import Standing, one_at_a_time, standing
-from somagent.services.notifications import WEB, notify
+from somagent.services.moderation.telling import tell_reviewers
 
 _UNLOCK: Final = """
 UPDATE moderation_locks SET unlocked_at = clock_timestamp(), unlocked_by = $3, unlock_reason = $4
@@ -72,13 +72,13 @@ async def appeal(connection: asyncpg.Connection, caller: Caller, user_id: str, r
         raise _not_locked()
     happening = by(caller, "moderation.appealed", f"user:{user_id}", topic="gateway.audit", detail={"reason": reason})
     await take_in(connection, happening)
-    await notify(
+    await tell_reviewers(
         connection,
         caller.tenant_id,
-        effect_key=f"moderation-appeal:{lock_id}",
-        channel=WEB,
-        message=f"Moderation: user {user_id} appeals against the lock: {reason}",
+        user_id,
+        f"Moderation: user {user_id} appeals against the lock: {reason}",
         severity="warning",
+        effect_key=f"moderation-appeal:{lock_id}",
     )
     return await standing(connection, caller.tenant_id, user_id)
 

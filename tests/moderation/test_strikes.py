@@ -57,6 +57,22 @@ async def test_the_first_warns_the_second_escalates_the_third_locks(
     assert [row["consequence"] for row in rows] == ["warned", "escalated", "locked"]
 
 
+async def test_reviewers_are_told_by_name_where_there_are_some(
+    moderation: Moderation, caller: MakeCaller, tenant: str, strikes_postgres: PostgresServer
+) -> None:
+    for user, capabilities in (("rita", ["moderation:review"]), ("root", ["*"]), ("ann", ["*"]), ("bob", ["job:read"])):
+        await asyncio.to_thread(
+            strikes_postgres.run, "INSERT INTO users (tenant_id, id, capabilities) VALUES ($1, $2, $3)",
+            tenant, user, capabilities,
+        )  # fmt: skip
+    for _ in range(2):
+        await told(moderation, caller("ann"), BAD)
+    rows = await asyncio.to_thread(
+        strikes_postgres.run, "SELECT user_id FROM notifications WHERE tenant_id = $1 ORDER BY user_id", tenant
+    )
+    assert [row["user_id"] for row in rows] == ["rita", "root"]
+
+
 async def test_a_low_one_passes_with_its_warning(moderation: Moderation, caller: MakeCaller) -> None:
     result = await moderation.check(caller(), MILD, source="session")
     assert (result.severity, result.strike_count, result.refused) == ("low", 1, False)
