@@ -18,6 +18,7 @@ from somagent.adapters.slm.registry import providers_from
 from somagent.adapters.temporal.client import connect
 from somagent.adapters.vault import Vault
 from somagent.services.admission import Admission
+from somagent.services.constitution.founding import found
 from somagent.services.gate.gate import Gate, open_gate
 from somagent.services.gate.refusals import GateRefusals
 from somagent.services.identity.login import Login
@@ -112,6 +113,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         )
         stack.push_async_callback(redis.aclose)
         keyring = KeyRing(settings.keys)
+        async with system_db.connection("") as connection:
+            await found(connection, keyring)  # deployments without `somagent up` have nobody else to do it
         gate = await stack.enter_async_context(open_gate(settings, system_db, keyring))
         verdicts = VerdictCache(settings.redis_url.get_secret_value())
         stack.push_async_callback(verdicts.close)
