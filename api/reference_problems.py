@@ -35,6 +35,16 @@ _ISSUE: Final = (
 _CHANGE_USER: Final = (Code.CAPABILITY_NOT_OWNED, Code.LAST_ADMINISTRATOR)
 _PASSWORD: Final = (Code.CREDENTIALS_INVALID, Code.ACCOUNT_LOCKED, Code.CAPABILITY_NOT_OWNED)
 _OIDC: Final = (Code.LOGIN_NOT_CONFIGURED, Code.LOGIN_FAILED, Code.RATE_LIMITED, Code.REDIS_UNAVAILABLE)
+_GATE: Final = (
+    Code.KILL_SWITCH_ACTIVE, Code.RESIDENCY_REFUSED, Code.MODERATION_REFUSED, Code.MODERATION_LOCKED,
+    Code.MODERATION_UNAVAILABLE, Code.POLICY_REFUSED, Code.POLICY_UNAVAILABLE, Code.CONSTITUTION_UNVERIFIABLE,
+)  # fmt: skip
+_SPEAK: Final = (*_GATE, Code.CAPSULE_NOT_INSTALLED, Code.CAPSULE_RECALLED)
+_ASK: Final = (
+    Code.UNKNOWN_ROLE, Code.BUDGET_EXHAUSTED, Code.PARAMS_INVALID, Code.PROMPT_TOO_LONG, Code.ADAPTER_NOT_CONFIGURED,
+    Code.RATE_LIMITED, Code.SLM_UNAVAILABLE, Code.SLM_FAILED, Code.SLM_INVALID_OUTPUT, Code.SLM_TIMED_OUT,
+    Code.REDIS_UNAVAILABLE,
+)  # fmt: skip
 
 OWN: Final[Mapping[str, tuple[Code, ...]]] = {
     "POST /v1/jobs": (
@@ -50,6 +60,11 @@ OWN: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.SELF_APPROVAL_FORBIDDEN, Code.APPROVAL_DIGEST_MISMATCH, Code.APPROVAL_DECIDED, Code.ALREADY_VOTED,
         Code.DECISION_PENDING,
     ),
+    "POST /v1/sessions": _SPEAK,
+    "POST /v1/sessions/{session_id}/turns": (
+        *_SPEAK, Code.INPUT_INVALID, Code.SESSION_ENDED, Code.SESSION_BUSY,
+    ),
+    "POST /v1/chat/completions": (*_GATE, *_ASK),
     "POST /v1/attachments": (Code.DISK_FULL,),
     "GET /v1/capsules/{capsule_id}": (Code.CAPSULE_NOT_FOUND,),
     "POST /v1/capsules/{capsule_id}/versions/{version}/recall": (Code.CAPSULE_NOT_FOUND,),
