@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import JsonValue
 
 from somagent.domain.canonical import canonical_bytes
+from somagent.domain.errors import SomaError
 from somagent.domain.model import JsonObject
 from somagent.domain.signatures import JSON_PAYLOAD_TYPE, load_public_key, sign, verify
 
@@ -26,4 +27,8 @@ def verify_bundle(content: JsonObject, signature: JsonValue, public_key: str) ->
         SomaError: ``signature_invalid``; ``validation_failed`` where the key or the content cannot be read.
     """
     types = (CONSTITUTION_PAYLOAD_TYPE, JSON_PAYLOAD_TYPE)
-    verify(types, canonical_bytes(content), signature, load_public_key(public_key))
+    key = load_public_key(public_key)
+    try:
+        verify(types, canonical_bytes(content), signature, key)
+    except SomaError as error:
+        raise SomaError(error.code, f"{error.detail} DSSE's payload type is {CONSTITUTION_PAYLOAD_TYPE}.") from error

@@ -46,7 +46,8 @@ class NewProposal(Model):
 
     Attributes:
         content: version, threshold, production_threshold and weights; every field is given.
-        signature: DSSE with Ed25519 over the canonical content: the envelope, or the bare signature.
+        signature: DSSE with Ed25519 over the canonical content (RFC 8785), payload type
+            ``application/vnd.somagent.constitution+json``: the envelope, or the bare signature of its encoding.
         signer_key_id: a key registered under ``/v1/signing-keys``.
     """
 

@@ -48,6 +48,14 @@ class InForce:
 _NONE: Final = InForce("", None, "there is none")
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A row as it was read, and what came of checking it."""
+
+    row: asyncpg.Record
+    standing: InForce
+
+
 class Constitutions:
     """The newest constitution of each tenant."""
 
@@ -55,11 +63,11 @@ class Constitutions:
 
     def __init__(self, keyring: KeyRing) -> None:
         self._keyring = keyring
-        self._in_force: Mapping[str, InForce] = {}
+        self._checked: Mapping[str, _Checked] = {}
 
     async def load(self, connection: asyncpg.Connection) -> None:
         rows = await connection.fetch(_NEWEST)
-        self._in_force = {row["tenant_id"]: self._verified(row) for row in rows}
+        self._checked = {row["tenant_id"]: self._check(row) for row in rows}
 
     def of(self, tenant_id: str) -> Constitution:
         """What is in force for ``tenant_id``.
@@ -74,11 +82,26 @@ class Constitutions:
 
     def standing(self, tenant_id: str) -> InForce:
         """The same with the reason, where it cannot be verified."""
-        return self._in_force.get(tenant_id) or self._in_force.get(EVERYBODY) or _NONE
+        found = self._checked.get(tenant_id) or self._checked.get(EVERYBODY)
+        if found is None:
+            return _NONE
+        if found.standing.constitution is None and found.row["public_key"] is None:
+            return self._verified(found.row)  # no counter tells that a key's file was put back
+        return found.standing
+
+    def _check(self, row: asyncpg.Record) -> _Checked:
+        """Once, until the row or the tenant's key changes: one tenant's change is not everybody's work."""
+        before = self._checked.get(row["tenant_id"])
+        if before is not None and before.row == row and row["public_key"] is not None:
+            return before
+        standing = self._verified(row)
+        if standing.constitution is None:
+            log.error("constitution_unverifiable", tenant=row["tenant_id"], version=row["version"], why=standing.why)
+        return _Checked(row, standing)
 
     def _verified(self, row: asyncpg.Record) -> InForce:
         if row["activated"] is not None and (row["version"] is None or row["version"] < row["activated"]):
-            return _refused(row, f"version {row['activated']} was brought into force, and is gone")
+            return InForce(row["hash"] or "", None, f"version {row['activated']} was brought into force, and is gone")
         try:
             content: JsonObject = orjson.loads(row["content"])
             constitution = parse_constitution(content)
@@ -86,7 +109,7 @@ class Constitutions:
                 raise SomaError(Code.SIGNATURE_INVALID, "its content is not what its hash and version say")
             verify_bundle(content, row["signature"], self._public_key(row))
         except SomaError as error:
-            return _refused(row, error.detail)
+            return InForce(row["hash"], None, error.detail)
         return InForce(row["hash"], constitution)
 
     def _public_key(self, row: asyncpg.Record) -> str:
@@ -97,11 +120,6 @@ class Constitutions:
         if key is None:
             raise SomaError(Code.SIGNATURE_INVALID, f"its key {row['signer_key_id']} is not known here")
         return key.as_pem(private=False).decode()
-
-
-def _refused(row: asyncpg.Record, why: str) -> InForce:
-    log.error("constitution_unverifiable", tenant=row["tenant_id"], version=row["version"], why=why)
-    return InForce(row["hash"] or "", None, why)
 
 
 def _unverifiable(why: str) -> SomaError:

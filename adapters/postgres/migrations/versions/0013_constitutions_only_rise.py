@@ -13,11 +13,12 @@ _WATCHED = (
     ("constitutions", "INSERT OR UPDATE OR DELETE OR TRUNCATE"),
     ("signing_keys", "INSERT OR UPDATE OF public_key OR DELETE OR TRUNCATE"),
 )
+# An equal version is the primary key's matter.
 _RISES = """
 CREATE FUNCTION soma_constitution_rises() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = public, pg_temp AS $$
 BEGIN
-  IF NEW.version <= (SELECT max(version) FROM constitutions WHERE tenant_id = NEW.tenant_id) THEN
+  IF NEW.version < (SELECT max(version) FROM constitutions WHERE tenant_id = NEW.tenant_id) THEN
     RAISE EXCEPTION 'a constitution''s version only rises' USING ERRCODE = 'check_violation';
   END IF;
   RETURN NEW;
