@@ -65,13 +65,13 @@ def verify_export(document: JsonValue, trusted: Collection[str] | None = None) -
     """
     try:
         header, entries, head, keys = _parts(document)
-    except (ValidationError, SomaError, ValueError) as error:
+        faults = [
+            *_chain_faults(header, entries, head),
+            *_head_faults(header, head, keys, trusted),
+            *_header_faults(header, len(entries), keys, trusted),
+        ]
+    except (ValidationError, SomaError, ValueError, TypeError) as error:
         return Verification(faults=(AuditFault(None, "malformed", f"this is no audit export: {_words(error)}"),))
-    faults = [
-        *_chain_faults(header, entries, head),
-        *_head_faults(header, head, keys, trusted),
-        *_header_faults(header, len(entries), keys, trusted),
-    ]
     return Verification(
         tenant_id=header.tenant_id,
         entries=len(entries),
@@ -135,10 +135,10 @@ def _is_itself(entry: JsonObject) -> bool:
 def _misplaced(seq: int, found: JsonObject, entries: Sequence[JsonValue], position: int) -> AuditFault:
     """Where another entry stands than the one that is due."""
     if any(isinstance(earlier, dict) and earlier["seq"] == found["seq"] for earlier in entries[:position]):
-        return AuditFault(seq, "duplicated", f"entry {found['seq']} stands in its place a second time")
+        return AuditFault(seq, "duplicated", f"entry {found['seq']!r} stands in its place a second time")
     if any(isinstance(later, dict) and later.get("seq") == seq for later in entries[position + 1 :]):
-        return AuditFault(seq, "reordered", f"entry {found['seq']} stands in its place, and it comes later")
-    return AuditFault(seq, "dropped", f"it is missing; entry {found['seq']} stands in its place")
+        return AuditFault(seq, "reordered", f"entry {found['seq']!r} stands in its place, and it comes later")
+    return AuditFault(seq, "dropped", f"it is missing; entry {found['seq']!r} stands in its place")
 
 
 def _unlinked(seq: int, position: int) -> AuditFault:
@@ -190,9 +190,9 @@ def _signature_faults(
     what: str,
 ) -> list[AuditFault]:
     if trusted is not None and kid not in trusted:
-        return [AuditFault(seq, "key", f"the {what} is signed by {kid}, which is not the key asked for")]
+        return [AuditFault(seq, "key", f"the {what} is signed by {kid!r}, which is not the key asked for")]
     if kid not in keys:
-        return [AuditFault(seq, "key", f"the {what} is signed by {kid}, which is not among the document's keys")]
+        return [AuditFault(seq, "key", f"the {what} is signed by {kid!r}, which is not among the document's keys")]
     try:
         verify((payload_type,), payload, signature, keys[kid])
     except SomaError:
@@ -203,5 +203,5 @@ def _signature_faults(
 def _words(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return f"{'.'.join(str(part) for part in first['loc'])!a}: {first['msg']}"
     return error.detail if isinstance(error, SomaError) else str(error)

@@ -197,6 +197,34 @@ _DAMAGES = {
 }  # fmt: skip
 
 
+_UNSIGNED = {("head", "signed_at"), ("public_keys",)}
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for name, one in inner for place in _places(one, (*path, name)))]
+
+
+@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data(), value=_JSON | st.text(st.characters(categories=["Cs", "Lu"]), min_size=1, max_size=3))
+def test_whatever_is_written_over_any_place_is_found_and_never_breaks_the_check(
+    data: st.DataObject, value: Any
+) -> None:
+    good = document(chain([{"detail": {"a": [1, {"b": "c"}]}}, {}]))
+    places = [place for place in _places(good) if place and place[:2] not in _UNSIGNED and place[:1] not in _UNSIGNED]
+    *path, last = data.draw(st.sampled_from(places))
+    bad = copy.deepcopy(good)
+    parent = bad
+    for name in path:
+        parent = parent[name]
+    if parent[last] == value:
+        return
+    parent[last] = value
+    assert not verify_export(bad).whole, (path, last, value)
+    bad["public_keys"] = value
+    assert not verify_export(bad).whole
+
+
 def test_a_forger_with_a_key_of_his_own_is_found_by_pinning() -> None:
     forged = document(chain([{}, {}]), OTHER_KEY)
     assert verify_export(forged).whole
