@@ -111,7 +111,7 @@ class RehearsalView(Model):
     flips: list[FlipView]
 
 
-class FaultView(Model):
+class BundleFault(Model):
     """One fault of a constitution."""
 
     path: str
@@ -125,7 +125,7 @@ class ValidationView(Model):
     valid: bool
     hash: str | None
     canonical: str | None = Field(description="The RFC 8785 form of the content: the payload of the signature")
-    errors: list[FaultView]
+    errors: list[BundleFault]
 
 
 def constitution_view(row: ConstitutionRow, tenant_id: str, standing: InForce) -> ConstitutionView:

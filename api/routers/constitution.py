@@ -12,9 +12,9 @@ from fastapi import Depends
 
 from somagent.adapters.postgres.tables import ConstitutionRow
 from somagent.api.constitution_views import (
+    BundleFault,
     ConstitutionSummary,
     ConstitutionView,
-    FaultView,
     HashView,
     ValidationView,
     constitution_summary,
@@ -72,7 +72,7 @@ async def validate(body: Candidate, state: StateDep, caller: Reader) -> Validati
         constitution = parse_constitution(body.content, path="content")
     except SomaError as error:
         return ValidationView(valid=False, hash=None, canonical=None, errors=_faults(error))
-    errors: list[FaultView] = []
+    errors: list[BundleFault] = []
     try:
         if body.signature is not None and body.signer_key_id is not None:
             async with state.app_db.tenant(caller.tenant_id) as session:
@@ -138,6 +138,6 @@ def _visible(state: State, caller: Caller, tenant: str) -> str:
     raise SomaError(Code.NOT_FOUND, "There is no such tenant.")
 
 
-def _faults(error: SomaError) -> list[FaultView]:
+def _faults(error: SomaError) -> list[BundleFault]:
     faults = error.errors or (Fault("signature", error.code.value, error.detail),)
-    return [FaultView(path=fault.path, code=fault.code, detail=fault.detail) for fault in faults]
+    return [BundleFault(path=fault.path, code=fault.code, detail=fault.detail) for fault in faults]
