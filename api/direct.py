@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast
+from contextlib import suppress
+from typing import cast
 
 import orjson
 from fastapi.exceptions import RequestValidationError
@@ -20,7 +21,6 @@ from somagent.api.security import Requires
 from somagent.domain.caller import Caller
 
 Endpoint = Callable[[Request, BaseModel, Caller], Awaitable[Response]]
-_NOT_FINITE: Final = (b"NaN", b"Infinity")
 
 
 class DirectRoute(StrictRoute):
@@ -41,41 +41,33 @@ class DirectRoute(StrictRoute):
 
         async def direct(request: Request) -> Response:
             caller = await requirement(request)
-            try:
-                body = model.model_validate(await _document(request))
-            except ValidationError as error:
-                raise RequestValidationError(
-                    [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-                ) from error
-            return await endpoint(request, body, caller)
+            return await endpoint(request, await _body(request, model), caller)
 
         return direct
 
 
-async def _document(request: Request) -> Any:
-    """The parsed body; numbers that are not finite are left to the model, which says where they stand.
+async def _body(request: Request, model: type[BaseModel]) -> BaseModel:
+    """The body as the model has it.
+
+    Numbers that are not finite are no JSON; where the model has a say about them it says where they stand.
 
     Raises:
-        RequestValidationError: it cannot be read.
+        RequestValidationError: it cannot be read, or does not fit.
     """
     strict = StrictRequest(request.scope, request.receive)
     try:
-        return await strict.json()
+        return _validated(model, await strict.json())
     except orjson.JSONDecodeError as error:
-        document = _with_infinities(await strict.body())
-        if document is None:
-            raise RequestValidationError(
-                [{"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error", "input": {},
-                  "ctx": {"error": error.msg}}]
-            ) from error  # fmt: skip
-        return document
+        with suppress(ValueError, RecursionError):
+            _validated(model, json.loads(await strict.body()))
+        unreadable = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error", "input": {}}
+        raise RequestValidationError([{**unreadable, "ctx": {"error": error.msg}}]) from error
 
 
-def _with_infinities(raw: bytes) -> Any:
-    """The body as a laxer reader has it, where that finds a number that is not finite; else None."""
+def _validated(model: type[BaseModel], document: object) -> BaseModel:
     try:
-        document = json.loads(raw)
-        finite = orjson.loads(orjson.dumps(document)) == document
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return None if finite else document
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        ) from error

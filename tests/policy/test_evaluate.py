@@ -128,7 +128,17 @@ def test_numbers_that_are_none(ask: httpx.Client, metadata: str, paths: list[str
         assert [fault["path"] for fault in answer.json()["errors"]] == paths
 
 
-@pytest.mark.parametrize("body", ["{", "", '{"prompt": "\\ud800"}', '{"prompt": "x", "metadata": {"n": nan}}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{",
+        "",
+        '{"prompt": "\\ud800"}',
+        '{"prompt": "x", "metadata": {"n": nan}}',
+        '{"prompt": "x", "metadata": {"note": NaN}}',
+        '{"prompt": ' + "[" * 100_000,
+    ],
+)
 def test_what_is_no_json(ask: httpx.Client, body: str) -> None:
     answer = ask.post("/v1/evaluate", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
