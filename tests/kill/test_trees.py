@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from somagent.client import SomaGent
-from somagent.tests.harness import Stack, words
+from somagent.tests.harness import Stack, new_stack, words
 from somagent.tests.jobs.workbench import Json, Workbench, capsule, step, until
 
 TREES = 50
@@ -178,3 +178,38 @@ def test_killed_is_counted(bench: Workbench, stack: Stack) -> None:
     text = httpx.get(f"{stack.base_url}/metrics", trust_env=False).text
     (line,) = [one for one in text.splitlines() if one.startswith("jobs_by_status") and '"killed"' in one]
     assert float(line.split()[-1]) >= 1
+
+
+def test_a_stop_outlives_a_restart_of_everything() -> None:
+    brief = {"capsule_id": "document_brief", "inputs": {"folder": "attachments"}}
+    local = new_stack()
+    try:
+        local.up()
+        tokens = {
+            capability: local.run(
+                "tokens", "issue", "--tenant", "acme", "--user", "ann", "--capability", capability
+            ).stdout.rstrip().splitlines()[-1]
+            for capability in ("*", "kill:global")
+        }  # fmt: skip
+        with (
+            _http(local.port, tokens["*"]) as person,
+            _http(local.port, tokens["kill:global"]) as operator,
+        ):
+            assert operator.put("/v1/kill-switch/global", json={"reason": "a drill"}).status_code == 200
+            local.down()
+            local.up()
+            refused = person.post(
+                "/v1/jobs", json={"capsule_id": "document_brief", "inputs": {"folder": "attachments"}}
+            )
+            assert (refused.status_code, refused.json()["code"]) == (503, "kill_switch_active")
+            assert operator.get("/v1/kill-switch/global").json()["reason"] == "a drill"
+            assert operator.delete("/v1/kill-switch/global").status_code == 200
+            taken = person.post("/v1/jobs", json=brief)
+            assert taken.status_code == 202
+    finally:
+        local.destroy()
+
+
+def _http(port: int, token: str) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False, timeout=60)
