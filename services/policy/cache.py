@@ -17,7 +17,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 TTL_SECONDS: Final = 600
-_PATIENCE_SECONDS: Final = 0.2
+_PATIENCE_SECONDS: Final = 0.75
+"""Long enough that a busy machine is not taken for a dead Redis."""
 _REST_SECONDS: Final = 2.0
 _MOST_KEPT: Final = 20_000
 """Verdicts kept of one tenant; past that its cache begins anew."""

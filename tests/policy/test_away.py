@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -56,17 +57,17 @@ def test_redis_down_then_up_again(breakable: ApiServer, ask: httpx.Client) -> No
 
 
 def test_the_client_waits_for_a_verdict(breakable: ApiServer) -> None:
-    where = {"base_url": breakable.url, "token": breakable.token()}
-    verdict = evaluate_sync("Summarise the minutes", {"risk": 0.1}, **where)
+    evaluate = partial(evaluate_sync, base_url=breakable.url, token=breakable.token())
+    verdict = evaluate("Summarise the minutes", {"risk": 0.1})
     assert verdict
     assert verdict.require_allowed().score == pytest.approx(0.97)
-    refused = evaluate_sync("x", {"risk": 1, "confidence": 0}, **where)
+    refused = evaluate("x", {"risk": 1, "confidence": 0})
     assert not refused
     with pytest.raises(PolicyRefused) as caught:
         refused.require_allowed()
     assert caught.value.verdict.decision_id == refused.decision_id
     with pytest.raises(ApiError) as asked_wrongly:
-        evaluate_sync("x", {"risk": 7}, **where)
+        evaluate("x", {"risk": 7})
     assert asked_wrongly.value.code == "validation_failed"
     with pytest.raises(ApiError):
         evaluate_sync("x", base_url=breakable.url, token="nonsense")
