@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from somagent.domain.messages.session import (
     END_SESSION,
@@ -23,7 +24,7 @@ from somagent.domain.messages.session import (
     TurnStanding,
 )
 from somagent.workflows.attributes import SOMA_STATUS
-from somagent.workflows.ports.session import SESSION_ACTIVITY, SessionActivities
+from somagent.workflows.ports.session import ASK_ACTIVITY, SESSION_ACTIVITY, SessionActivities
 from somagent.workflows.refusals import refusals
 
 LOOK_EVERY = timedelta(seconds=20)
@@ -41,7 +42,9 @@ class _Session:
         """Until the session is ended or killed."""
         try:
             await self._converse()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ActivityError) as error:
+            if not is_cancelled_exception(error):
+                raise
             await self._cancelled()
             raise
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -88,9 +91,7 @@ class _Session:
 
     async def _answer(self, seq: int) -> None:
         state = self._state
-        standing = await workflow.execute_activity_method(
-            SessionActivities.ask_turn, state.turn(seq), summary=f"turn {seq}", **SESSION_ACTIVITY
-        )
+        standing = await self._ask(seq)
         for later in standing.following:
             state.enqueue(later)
         asked = workflow.now()
@@ -101,6 +102,16 @@ class _Session:
             standing = await self._look(seq, give_up=give_up)
         self._answered.discard(seq)
         state.settle(seq)
+
+    async def _ask(self, seq: int) -> TurnStanding:
+        try:
+            return await workflow.execute_activity_method(
+                SessionActivities.ask_turn, self._state.turn(seq), summary=f"turn {seq}", **ASK_ACTIVITY
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return await self._look(seq, give_up=True)
 
     async def _told(self, seq: int) -> bool:
         try:

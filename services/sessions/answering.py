@@ -125,7 +125,7 @@ class TurnAnswers:
         self, connection: TenantConnection, turn: TurnRef, row: asyncpg.Record
     ) -> tuple[SlmRequest, list[RetrieveSource]]:
         await self._gate.watch.ensure_fresh()
-        self._gate.kills.require_off(turn.tenant_id, row["capsule_id"])
+        self._gate.kills.require_off(turn.tenant_id, row["capsule_id"], turn.session_id)
         definition = await capsule_of(connection, row["capsule_id"])
         sources = await self._recalled(connection, turn.tenant_id, row["prompt"], definition)
         place = (UUID(turn.session_id), turn.seq)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
@@ -195,6 +196,20 @@ async def test_a_turn_that_no_model_answers_is_given_up(clock: Clock) -> None:
             "SELECT reserved_tokens + spent_tokens FROM daily_budgets WHERE tenant_id = $1", clock.tenant
         )
     assert (error, kept) == ("slm_timed_out", 0)
+
+
+async def test_a_turn_that_cannot_be_asked_is_given_up(clock: Clock, addresses: Addresses) -> None:
+    seq = await clock.record()
+    owner = await asyncpg.connect(addresses.owner)
+    await owner.execute("ALTER TABLE memories RENAME TO away")
+    try:
+        await clock.begin(waiting=[seq])
+        await clock.handle.result()
+    finally:
+        await owner.execute("ALTER TABLE away RENAME TO memories")
+        await owner.close()
+    assert await clock.turn(seq) == ("failed", None)
+    assert await clock.standing() == ("ended", "idle")
 
 
 async def test_it_goes_on_in_a_new_run_with_what_it_knows(clock: Clock) -> None:

@@ -25,6 +25,8 @@ SESSION_ACTIVITY = CallOptions(
         initial_interval=timedelta(milliseconds=100), backoff_coefficient=2, maximum_interval=timedelta(seconds=10)
     ),
 )
+# What cannot be asked in this time, because memory or queue are away, fails the turn; the session goes on.
+ASK_ACTIVITY = CallOptions(**{**SESSION_ACTIVITY, "schedule_to_close_timeout": timedelta(minutes=3)})
 
 
 class SessionActivities(ABC):
