@@ -49,7 +49,7 @@ _ASK: Final = (
 OWN: Final[Mapping[str, tuple[Code, ...]]] = {
     "POST /v1/jobs": (
         Code.CAPSULE_NOT_INSTALLED, Code.CAPSULE_RECALLED, Code.INPUT_INVALID, Code.UNKNOWN_TASK,
-        Code.KILL_SWITCH_ACTIVE, Code.CONSTITUTION_UNVERIFIABLE,
+        Code.ATTESTATION_MISMATCH, Code.KILL_SWITCH_ACTIVE, Code.CONSTITUTION_UNVERIFIABLE,
     ),
     "POST /v1/jobs/{job_id}/cancel": (Code.JOB_NOT_ACTIVE,),
     "POST /v1/jobs/{job_id}/pause": (Code.JOB_NOT_ACTIVE,),
