@@ -59,7 +59,7 @@ def requires(capability: str) -> Requires:
 
 
 AUTHENTICATED: Final = Requires(None)
-"""``Annotated[Caller, Depends(AUTHENTICATED)]``: whoever has a valid token; what else counts the endpoint itself says."""
+"""``Annotated[Caller, Depends(AUTHENTICATED)]``: whoever has a valid token; the endpoint says what else counts."""
 
 
 def _bearer(authorization: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from somagent.services.identity.attempts import FORGOTTEN_AFTER
 
@@ -16,7 +17,7 @@ _FORGET: Final = (
 )
 
 
-async def forget_old(connection: asyncpg.Connection) -> None:
+async def forget_old(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
     """Delete it, of every tenant, where the role is soma_system."""
     for statement in _FORGET:
         await connection.execute(statement)

@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-ANY_TOKEN = re.compile(r"/v1/tokens/(verify|revoke)|/v1/moderation/strikes.*|/v1/users/\{user_id\}(/password|/mfa/\w+|/api-keys.*)?")
+ANY_TOKEN = re.compile(
+    r"/v1/tokens/(verify|revoke)|/v1/moderation/strikes.*|/v1/users/\{user_id\}(/password|/mfa/\w+|/api-keys.*)?"
+)
 """Where the endpoint itself says who may do what."""
 OPEN = {
     "/v1/tokens/issue", "/tokens/issue", "/v1/login/oidc", "/v1/login/oidc/callback", "/health", "/ready", "/metrics",
