@@ -26,7 +26,7 @@ from somagent.services.budgets import remaining_today
 from somagent.services.gate.gate import Gate
 from somagent.services.moderation.guard import Moderation, ModerationResult
 from somagent.services.policy.engine import Decision, PolicyEngine
-from somagent.services.sessions.answering import capsule_of
+from somagent.services.sessions.capsule import capsule_of
 
 log = structlog.get_logger(__name__)
 

@@ -25,15 +25,13 @@ from somagent.domain.model import JsonObject
 from somagent.domain.slm.messages import REQUESTS, SlmMetadata, SlmParameters, SlmRequest, SlmResponse
 from somagent.services.audit.intake import Happening, take_in
 from somagent.services.gate.gate import Gate
-from somagent.services.installed import installed_capsule
 from somagent.services.memory import MemoryService
 from somagent.services.sessions.attached import attached_texts
+from somagent.services.sessions.capsule import capsule_of
 from somagent.services.sessions.rows import Settlement, failure_of, lock, settle_turn, turn_asked
 from somagent.services.slm.requests import close_request, open_request, withdraw_request
 from somagent.services.wakeups import Wakeups
 
-ENVIRONMENT: Final = "prod"
-"""Where a session's capsule is installed."""
 RECALLED: Final = 5
 """Remembered items that a turn is answered with at most, of each namespace."""
 
@@ -192,26 +190,6 @@ class TurnAnswers:
             await settle_turn(connection, session_id, turn.seq, failure_of(error))
         self._wakeups.session_changed(turn.session_id)
         return await _standing(connection, turn)
-
-
-async def capsule_of(connection: asyncpg.Connection, capsule_id: str | None) -> CapsuleDefinition | None:
-    """The definition of the capsule that a session is held with; None without one.
-
-    Raises:
-        SomaError: ``capsule_not_installed``, ``capsule_recalled``.
-    """
-    if capsule_id is None:
-        return None
-    found = await installed_capsule(connection, capsule_id, None, ENVIRONMENT)
-    if found is None:
-        raise SomaError(
-            Code.CAPSULE_NOT_INSTALLED,
-            f"The capsule {capsule_id} is not installed in {ENVIRONMENT!r}. Install it with POST /v1/installations "
-            "first.",
-        )
-    if found.status != "installed":
-        raise SomaError(Code.CAPSULE_RECALLED, f"The capsule {capsule_id} was recalled. Install another version.")
-    return found.definition
 
 
 def turn_of(request: SlmRequest) -> TurnRef | None:
