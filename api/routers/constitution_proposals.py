@@ -70,7 +70,7 @@ async def propose(
     request: Request, body: proposals.NewProposal, state: StateDep, caller: Proposer, key: IdempotencyKey = None
 ) -> Response:
     """Propose a signed constitution. It is examined and rehearsed at once, then voted on for fourteen days at most."""
-    state.gate.training.require_free(caller.tenant_id, caller.user_id)
+    state.gate.training.require_free(caller)
 
     async def make(session: AsyncSession) -> Answer:
         row, recorded = await proposals.propose(session, caller, body)
@@ -87,7 +87,7 @@ async def roll_back(
 
     The new content is signed like any other. Without `signature` the 422 shows the canonical content to sign.
     """
-    state.gate.training.require_free(caller.tenant_id, caller.user_id)
+    state.gate.training.require_free(caller)
 
     async def make(session: AsyncSession) -> Answer:
         row, recorded = await proposals.roll_back(session, caller, body)

@@ -70,7 +70,7 @@ async def install(
 
     Another version that is installed stays in force until this one is, and is then superseded.
     """
-    state.gate.training.require_free(caller.tenant_id, caller.user_id)
+    state.gate.training.require_free(caller)
 
     async def make(session: AsyncSession) -> Answer:
         row, recorded = await installations.install(session, state.folder, caller, body)
@@ -120,7 +120,7 @@ async def upgrade(
     key: IdempotencyKey = None,
 ) -> Response:
     """Install another version in its place (the newest approved when none is named); answers the new installation."""
-    state.gate.training.require_free(caller.tenant_id, caller.user_id)
+    state.gate.training.require_free(caller)
     wanted = body or installations.Upgrade()
 
     async def make(session: AsyncSession) -> Answer:
@@ -135,7 +135,7 @@ async def roll_back(
     request: Request, installation_id: UUID, state: StateDep, caller: Installer, key: IdempotencyKey = None
 ) -> Response:
     """Put the version installed before back in force at once; answers its installation, which is installed again."""
-    state.gate.training.require_free(caller.tenant_id, caller.user_id)
+    state.gate.training.require_free(caller)
 
     async def make(session: AsyncSession) -> Answer:
         row = await installations.roll_back(session, caller, installation_id)
@@ -147,7 +147,7 @@ async def roll_back(
 @router.delete("/v1/installations/{installation_id}", status_code=204)
 async def uninstall(installation_id: UUID, state: StateDep, caller: Installer) -> Response:
     """Uninstall: no new jobs start with it. The record stays, with status uninstalled, and so do its memories."""
-    state.gate.training.require_free(caller.tenant_id, caller.user_id)
+    state.gate.training.require_free(caller)
     async with state.app_db.tenant(caller.tenant_id) as session:
         await installations.uninstall(session, caller, installation_id)
     return Response(status_code=204)

@@ -117,7 +117,7 @@ async def delete_profile(tenant_id: str, profile_name: str, state: StateDep, cal
 async def _changing(state: State, caller: Caller, tenant_id: str) -> Caller:
     """The caller as one who may change what this tenant's agents are made of."""
     caller = await of_tenant(state, caller, tenant_id)
-    state.gate.training.require_free(caller.tenant_id, caller.user_id)
+    state.gate.training.require_free(caller)
     return caller
 
 

@@ -182,7 +182,7 @@ async def read_policy(tenant: str, state: StateDep, caller: Reader) -> PolicyVie
 @router.put("/v1/policies/{tenant}")
 async def replace_rules(tenant: str, body: rulebook.NewRules, state: StateDep, caller: Writer) -> PolicyView:
     """Replace all rules. Weights and threshold are the constitution's, and change by a proposal only."""
-    acting = _named(state, caller, tenant)
+    acting = _changing(state, caller, tenant)
     async with state.app_db.tenant(acting.tenant_id) as session:
         await rulebook.replace_all(await raw_connection(session), acting, body)
     await _in_force(state, acting.tenant_id)
@@ -194,7 +194,7 @@ async def add_rule(
     request: Request, tenant: str, body: Rule, state: StateDep, caller: Writer, key: IdempotencyKey = None
 ) -> Response:
     """Add a rule; it is in force everywhere within a second."""
-    acting = _named(state, caller, tenant)
+    acting = _changing(state, caller, tenant)
 
     async def make(session: AsyncSession) -> Answer:
         await rulebook.add(await raw_connection(session), acting, body)
@@ -208,7 +208,7 @@ async def add_rule(
 @router.delete("/v1/policies/{tenant}/rules/{name}", status_code=204)
 async def remove_rule(tenant: str, name: str, state: StateDep, caller: Writer) -> Response:
     """Remove a rule."""
-    acting = _named(state, caller, tenant)
+    acting = _changing(state, caller, tenant)
     async with state.app_db.tenant(acting.tenant_id) as session:
         await rulebook.remove(await raw_connection(session), acting, name)
     await _in_force(state, acting.tenant_id)
@@ -243,6 +243,13 @@ def _named(state: State, caller: Caller, tenant: str) -> Caller:
     if not holds(caller, "tenant:any") or tenant not in state.gate.tenants:
         raise SomaError(Code.NOT_FOUND, "There is no such tenant.")
     return replace(caller, tenant_id=tenant, visiting=True)
+
+
+def _changing(state: State, caller: Caller, tenant: str) -> Caller:
+    """The same as one who may change what this tenant's agents are governed by."""
+    acting = _named(state, caller, tenant)
+    state.gate.training.require_free(acting)
+    return acting
 
 
 async def _in_force(state: State, tenant_id: str) -> None:

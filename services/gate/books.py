@@ -9,6 +9,7 @@ from datetime import datetime
 import asyncpg
 import orjson
 
+from somagent.domain.caller import Caller
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.modes import DeploymentMode
 from somagent.domain.names import is_tenant_id
@@ -189,14 +190,14 @@ class TrainingLocks:
         )
         self._open = {row["tenant_id"]: Training(*row.values()) for row in rows}
 
-    def require_free(self, tenant_id: str, user_id: str) -> None:
-        """Insist that nobody else trains the tenant's agents.
+    def require_free(self, caller: Caller) -> None:
+        """Insist that nobody but the caller trains the agents of the tenant it acts for.
 
         Raises:
             SomaError: ``training_locked``.
         """
-        training = self._open.get(tenant_id)
-        if training is not None and training.started_by != user_id:
+        training = self._open.get(caller.tenant_id)
+        if training is not None and (caller.visiting or training.started_by != caller.user_id):
             raise SomaError(
                 Code.TRAINING_LOCKED,
                 f"{training.started_by} trains this tenant's agents ({training.reason}); until that is stopped, only "

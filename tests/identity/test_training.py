@@ -16,7 +16,7 @@ INSTALL = {"capsule_id": "document_brief", "environment": "somewhere"}
 
 def test_a_session(api: ApiServer, other_api: ApiServer, nobody: httpx.Client) -> None:
     tom = api.headers("acme", "tom", "training:manage", "capsule:install")
-    una = api.headers("acme", "una", "training:manage", "capsule:install", "capsule:read")
+    una = api.headers("acme", "una", "training:manage", "capsule:install", "capsule:read", "policy:write")
     problem(nobody.post(STOP, headers=tom), 409, "training_not_active")
     assert nobody.get("/v1/training/acme", headers=tom).json()["active"] is False
     made = nobody.post(START, json={"reason": "new prompts"}, headers=tom)
@@ -26,6 +26,9 @@ def test_a_session(api: ApiServer, other_api: ApiServer, nobody: httpx.Client) -
     problem(nobody.post(START, json={"reason": "mine"}, headers=una), 409, "training_locked")
     problem(nobody.post(START, json={"reason": "again"}, headers=tom), 409, "training_locked")
     problem(nobody.post("/v1/installations", json=INSTALL, headers=una), 409, "training_locked")
+    rule = {"name": "r", "pattern": "p", "weight": 0.1}
+    problem(nobody.post("/v1/policies/acme/rules", json=rule, headers=una), 409, "training_locked")
+    problem(nobody.put("/v1/policies/acme", json={"rules": [rule]}, headers=una), 409, "training_locked")
     nowhere = "00000000-0000-7000-8000-000000000000"
     for method, path in (("POST", "/upgrade"), ("POST", "/rollback"), ("DELETE", "")):
         refused = nobody.request(method, f"/v1/installations/{nowhere}{path}", headers=una)
