@@ -21,6 +21,10 @@ class Intent:
     verbs: str
     objects: str
     unless: str = ""
+    between: str = ""
+    """Words that take it back only between the verb and the object: *write a patch for the exploit*."""
+    not_after: str = ""
+    """Words directly behind which the verb is none: *the exploit*, *kids bully*."""
     window: int = 6
     gravity: Gravity | None = None
     """The category's when absent."""
@@ -77,6 +81,27 @@ _NO_PERSON: Final = (
     "macbeth hamlet play episode boss_fight sigkill sigterm pid subprocess worker workers animation actor camera photo "
     "photos footage portrait portraits picture pictures video videos wedding studio stain historical dragon villain"
 )
+_ABOUT_IT: Final = (
+    "presentation timeline poster lesson essay summary report quiz documentary leaflet slides article overview lecture "
+    "treaty law laws sensor detector alarm antidote antidotes mask masks"
+)
+_DEFENCE: Final = (
+    "patch patches patching mitigate mitigating mitigation mitigations remediate remediating remediation defend "
+    "defending defence defense fix fixing workaround detect detecting detection"
+)
+_NERVE_AGENTS: Final = (
+    "nerve gas, nerve gases, nerve agent, nerve agents, sarin, tabun, soman, novichok, vx gas, vx nerve, ricin, "
+    "mustard gas, sulfur mustard, sulphur mustard, chlorine gas, phosgene, anthrax, botulinum toxin, "
+    "hydrogen cyanide, cyanide gas, chemical weapon, chemical weapons"
+)
+_DETERMINERS: Final = "the a an this that these those each every any which what its their"
+
+TOGETHER: Final = (
+    "write make build create develop generate code give synthesize synthesise produce cook",
+    "exploit, exploits, malware, ransomware, keylogger, rootkit, botnet, pipe bomb, bomb, explosives, nerve gas, "
+    "nerve agent, sarin, ricin, mustard gas, chlorine gas, chemical weapon, bioweapon, meth, phishing email",
+)
+"""Verbs and objects that are recognised without spaces between them too: the few gravest."""
 
 CATEGORIES: Final = (
     Category(
@@ -106,7 +131,10 @@ CATEGORIES: Final = (
     Category(
         "weapons",
         Gravity.CRITICAL,
-        terms="bomb recipe, bomb making instructions, bomb instructions, pipe bomb instructions, ied instructions",
+        terms="bomb recipe, bomb making instructions, bomb instructions, pipe bomb instructions, ied instructions, "
+        "recipe for sarin, sarin recipe, sarin synthesis, synthesis of sarin, recipe for nerve gas, nerve gas recipe, "
+        "recipe for ricin, ricin recipe, synthesis of nerve agents, nerve agent synthesis, recipe for mustard gas, "
+        "mustard gas recipe",
         intents=(
             Intent(
                 _MAKE,
@@ -120,7 +148,15 @@ CATEGORIES: Final = (
                 unless="bath cake chocolate cocoa seed seeds game minecraft fictional replica prop toy nerf water glue "
                 "nail heat spray massage cosplay calendar caulking staple film stuff museum lego squirt paintball "
                 "fizzy cyclone photo museum rotation list painting drawing",
+                between=_ABOUT_IT,
             ),
+            Intent(
+                _MAKE + " weaponize weaponise disperse dispersing release releasing spray aerosolize aerosolise obtain "
+                "acquire",
+                _NERVE_AGENTS, unless="accidentally accidental museum list", between=_ABOUT_IT,
+            ),
+            Intent("make making synthesize synthesise synthesizing produce producing manufacture", "vx", window=2,
+                   unless="module modules commodore plugin series engine"),
             Intent("convert converting modify modifying turn", "full auto, fully automatic, full automatic, "
                    "machine gun, ar15 into, bump stock", window=8, unless="coffee game washing espresso airsoft"),
         ),
@@ -146,6 +182,7 @@ CATEGORIES: Final = (
                 "scanner scanners protection antivirus removal horse awareness training essay lecture report summary "
                 "overview eye medicine plan presentation quiz glossary article detection rules yara medals pipette "
                 "compost dental hip teaching blog management strong",
+                between=_DEFENCE,
             ),
             Intent(
                 "hack hacking break breaking",
@@ -161,7 +198,11 @@ CATEGORIES: Final = (
                 "vulnerability, vulnerabilities, cve, security flaw, security hole, buffer overflow, log4shell, "
                 "sql injection, heartbleed, eternalblue, router, kernel, web server, unpatched",
                 window=6,
+                between=_DEFENCE,
+                not_after=_DETERMINERS,
             ),
+            Intent("use using run running launch launching fire execute executing",
+                   "exploit for, exploit against, exploit on, exploit cve, exploit code", window=4, between=_DEFENCE),
             Intent("get getting gain gaining access accessing", "not mine, without permission, without authorization, "
                    "without authorisation, someone elses account, someone elses computer, someone elses phone, "
                    "someone elses email", window=10, unless="never employees who permission_form photos"),
@@ -316,7 +357,28 @@ CATEGORIES: Final = (
                    "counterfeit dollars, counterfeit euros, romance scam, scam emails, advance fee scam, "
                    "scam script, scam call script",
                    unless="detector detection test tests fixture fixtures testing sample explaining training awareness "
-                   "article quiz"),
+                   "article quiz",
+                   between="policy policies rule rules law laws detector poster bans banning ban"),
+            Intent(
+                "generate generating make making create creating give produce producing get buy buying sell selling "
+                "list write print",
+                "fake credit card number, fake credit card numbers, fake credit cards, fake debit card numbers, "
+                "fake card numbers, valid credit card numbers, "
+                "working credit card, working credit cards, working card numbers, real credit card numbers, "
+                "fake social security, fake ssn, fake ssns, valid ssns, valid social security numbers, "
+                "real social security numbers, working ssns, fake identities, fake identity documents, "
+                "card numbers that work, card numbers that pass, credit cards that work",
+                unless="test tests testing fixture fixtures sandbox sample samples demo unit dummy placeholder mock "
+                "luhn detector detection detect training stage novel",
+            ),
+            Intent(
+                "generate generating make making create creating give produce producing get buy buying",
+                "numbers for fraud, numbers to commit, numbers for carding, numbers to scam, cards for fraud, "
+                "cards to commit, ssns for fraud, ssns to commit, ssns for identity theft, numbers for identity theft, "
+                "ids for fraud, ids to commit, identities for fraud, identities to commit, documents for fraud",
+                unless="detection detector prevention team analyst analysts training test tests testing hotline",
+                window=8,
+            ),
             Intent("fake faking forge forging falsify falsifying photoshop", "payslip, payslips, bank statement, "
                    "signature, "
                    "signatures, diploma, degree certificate, medical certificate, prescription, invoice, passport, "
@@ -460,6 +522,26 @@ CATEGORIES: Final = (
         "go to hell, you are an idiot, you are a moron, you are stupid, you imbecile, useless piece of, "
         "shut up you, i hate you, screw you, you suck, dumbass, asshole, bitch, retard, retarded, "
         "your stupid mouth, shut your mouth, shut your face, youre an idiot, youre stupid, youre useless, kys",
+        intents=(
+            Intent(
+                "write writing compose composing draft drafting create creating give tell make generate need want",
+                "insult about, insult for, insult against, insult aimed, insult directed, insults about, insults for, "
+                "insults against, insults aimed, insults directed, insults to use, insults to say, insults to send, "
+                "insults i can, insulting message, insulting email, insulting letter, insulting note, insulting text, "
+                "insulting poem, insulting post, insulting nickname, hurtful message, hurtful note, mean message, "
+                "nasty message, bullying message, bullying messages, harassing message, harassing messages",
+                unless="shakespeare shakespearean elizabethan pirate detector classifier policy moderation filter "
+                "training novel story character characters villain play dataset received",
+            ),
+            Intent(
+                "insult bully harass humiliate taunt belittle ridicule torment mock demean",
+                _PEOPLE + ", classmate, teammate, manager, employee, intern, co worker, student, students, girl, boy",
+                window=3,
+                unless=_NO_PERSON + " did shakespeare server api object library",
+                not_after=_DETERMINERS + " who they people kids others students classmates colleagues bosses employees "
+                "managers users players children teenagers trolls not school bullies some sometimes is are be",
+            ),
+        ),
     ),
     Category(
         "sexual",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from somagent.domain.moderation.categories import CATEGORIES, GUARDS, Category, Intent
+from somagent.domain.moderation.categories import CATEGORIES, GUARDS, TOGETHER, Category, Intent
 from somagent.domain.moderation.screening import Flag, Gravity, Screening
+from somagent.domain.moderation.together import RunTogether
 from somagent.domain.moderation.words import Reader, Words
 
 _GUARDED_WORDS: Final = 5
@@ -26,6 +27,8 @@ class _Pattern:
     category: str
     gravity: Gravity
     unless: frozenset[str]
+    between: frozenset[str]
+    not_after: frozenset[str]
     window: int
     is_guarded: bool
 
@@ -42,7 +45,7 @@ class _Entry:
 class Lexicon:
     """Categories ready to be looked for."""
 
-    def __init__(self, categories: Sequence[Category], guards: str) -> None:
+    def __init__(self, categories: Sequence[Category], guards: str, together: RunTogether | None = None) -> None:
         self._patterns: list[_Pattern] = []
         self._entries: dict[str, list[_Entry]] = {}
         self._verbs: dict[str, list[int]] = {}
@@ -50,7 +53,7 @@ class Lexicon:
         for category in categories:
             self._add(category)
         words = {word for entries in self._entries.values() for entry in entries for word in entry.phrase}
-        self._reader = Reader(words | self._verbs.keys() | self._guards)
+        self._reader = Reader(words | self._verbs.keys() | self._guards, together)
 
     def screen(self, prompt: str) -> Screening:
         """The categories of a prompt."""
@@ -67,10 +70,13 @@ class Lexicon:
             self._objects(intent.objects, pattern, needs_verb=True)
 
     def _pattern(self, category: Category, intent: Intent | None) -> int:
-        unless = frozenset(intent.unless.split()) if intent else frozenset[str]()
+        unless, between, not_after = (
+            frozenset(words.split())
+            for words in ((intent.unless, intent.between, intent.not_after) if intent else ("", "", ""))
+        )
         gravity = (intent.gravity if intent else None) or category.gravity
         window = intent.window if intent else 0
-        self._patterns.append(_Pattern(category.name, gravity, unless, window, category.is_guarded))
+        self._patterns.append(_Pattern(category.name, gravity, unless, between, not_after, window, category.is_guarded))
         return len(self._patterns) - 1
 
     def _objects(self, phrases: str, pattern: int, *, needs_verb: bool) -> None:
@@ -125,6 +131,8 @@ class _Walk:
                 continue
             if not entry.needs_verb and pattern.is_guarded and self._is_guarded(index):
                 continue
+            if pattern.between and not pattern.between.isdisjoint(words[verb_at + 1 : index]):
+                continue
             if pattern.unless and self._is_harmless(pattern.unless, verb_at, index + length):
                 continue
             shown = entry.phrase if not entry.needs_verb else (words[verb_at], *entry.phrase)
@@ -132,9 +140,11 @@ class _Walk:
 
     def _note_verb(self, index: int, word: str) -> None:
         guarded = self._is_guarded(index)
-        for pattern in self._verbs[word]:
-            if not (guarded and self._patterns[pattern].is_guarded):
-                self._verb_at[pattern] = index
+        before = self._read.words[index - 1] if index else ""
+        for number in self._verbs[word]:
+            pattern = self._patterns[number]
+            if not (guarded and pattern.is_guarded) and before not in pattern.not_after:
+                self._verb_at[number] = index
 
     def _distance(self, verb: int, thing: int) -> int:
         return self._read.places[thing] - self._read.places[verb]
@@ -151,7 +161,7 @@ class _Walk:
 @lru_cache(maxsize=1)
 def shipped() -> Lexicon:
     """The lexicon of the shipped categories."""
-    return Lexicon(CATEGORIES, GUARDS)
+    return Lexicon(CATEGORIES, GUARDS, RunTogether(*TOGETHER))
 
 
 def screen(prompt: str) -> Screening:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from somagent.domain.moderation.lookalikes import plain
+from somagent.domain.moderation.together import RunTogether
 
 _PIECE: Final = re.compile(r"[^\W_]+")
 _MARGIN: Final = "\"'`´‘’“”«»()[]{}<>,.;:!?*_~-–—=/\\|#"
@@ -38,8 +39,9 @@ class Words:
 class Reader:
     """Reads texts towards a vocabulary."""
 
-    def __init__(self, vocabulary: Collection[str]) -> None:
-        """``vocabulary``: lower-case Latin words."""
+    def __init__(self, vocabulary: Collection[str], together: RunTogether | None = None) -> None:
+        """``vocabulary``: lower-case Latin words; ``together``: phrases that are read without their spaces too."""
+        self._together = together
         self._known = frozenset(vocabulary)
         self._by_shape = {_shape(word): word for word in self._known if len(word) > 2}
         lengths: dict[str, set[int]] = {}
@@ -53,7 +55,7 @@ class Reader:
         places: list[int] = []
         sentences: list[int] = []
         place = sentence = 0
-        for word in self._spaced(self._raw(plain(text))):
+        for word in self._spaced(self._apart(self._raw(plain(text)))):
             if word == ".":
                 place += _SENTENCE
                 sentence += 1
@@ -73,6 +75,14 @@ class Reader:
             yield from self._pieces(chunk)
             if chunk.rstrip("\"')]}”’»").endswith(_ENDS):
                 yield "."
+
+    def _apart(self, words: Iterator[str]) -> Iterator[str]:
+        """Phrases that were written as one word, as their words."""
+        if self._together is None:
+            yield from words
+            return
+        for word in words:
+            yield from (word,) if word in self._known else self._together.parts(word)
 
     def _pieces(self, chunk: str) -> Iterator[str]:
         core = chunk.strip(_MARGIN)

@@ -71,6 +71,25 @@ def test_tricks_of_spacing_and_signs(disguised: str) -> None:
     assert "exploit" in READER.read(disguised).words
 
 
+@pytest.mark.parametrize("text", ["writeanexploit", "WriteAnExploit!", "howtomakeabomb", "writemalwareforwindows"])
+def test_grave_phrases_without_spaces(text: str) -> None:
+    assert screen(text).gravity >= Gravity.HIGH
+
+
+@pytest.mark.parametrize(
+    "text", ["writeExploitationReport", "makeBombasticTitle", "givemethod", "codebombardment", "buildMethodology"]
+)
+def test_long_words_are_no_phrases(text: str) -> None:
+    assert not screen(text).flags
+
+
+@pytest.mark.parametrize(
+    "text", ["write an insult about my coworker", "Help me bully a classmate", "Give me insults to send to my boss"]
+)
+def test_meanness_to_a_person_is_low(text: str) -> None:
+    assert screen(text).gravity is Gravity.LOW
+
+
 def test_leet_in_every_letter() -> None:
     assert READER.read("malware".translate(LEET)).words == ["malware"]
 
