@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, ClassVar, Final
 
 import orjson
 from fastapi.exceptions import RequestValidationError
@@ -48,6 +50,8 @@ class StrictRequest(Request):
 class StrictRoute(APIRoute):
     """A route that reads its body through :class:`StrictRequest`."""
 
+    request_class: ClassVar[type[StrictRequest]] = StrictRequest
+
     def get_route_handler(self) -> Handler:
         """FastAPI's handler; only routes with a body pay for the stricter request."""
         handler = super().get_route_handler()
@@ -59,9 +63,29 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             for requirement in required:  # FastAPI asks after the body; who may not come in learns nothing about it
                 await requirement(request)
-            return await handler(StrictRequest(request.scope, request.receive))
+            return await handler(self.request_class(request.scope, request.receive))
 
         return strict
+
+
+class _AnyNumberRequest(StrictRequest):
+    """As :class:`StrictRequest`, but NaN and the infinities reach the model, which says where they stand."""
+
+    async def json(self) -> Any:
+        """The parsed body; raises as the strict one does."""
+        try:
+            return await super().json()
+        except orjson.JSONDecodeError:
+            with suppress(ValueError, RecursionError):
+                self._json = json.loads(await self.body())
+                return self._json
+            raise
+
+
+class AnyNumberRoute(StrictRoute):
+    """For bodies whose numbers are judged by the service, all faults at once."""
+
+    request_class = _AnyNumberRequest
 
 
 def _is_too_deep(parsed: object) -> bool:

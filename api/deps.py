@@ -76,9 +76,9 @@ __all__ = [
 ]
 
 
-def soma_router(service: str) -> APIRouter:
+def soma_router(service: str, route_class: type[StrictRoute] = StrictRoute) -> APIRouter:
     """A router of one service; its bodies are read strictly."""
-    return APIRouter(tags=[service], route_class=StrictRoute)
+    return APIRouter(tags=[service], route_class=route_class)
 
 
 def state_of(request: Request) -> State:

@@ -38,6 +38,9 @@ from somagent.services.tokens import TokenVerifier
 from somagent.services.wakeups import Wakeups
 
 _REDIS_SECONDS = 2.0
+_PATIENCE_SECONDS = 3.0
+_STATEMENT_SECONDS = 10.0
+"""How long a request waits for a connection to Postgres, and for one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +104,18 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """
     async with AsyncExitStack() as stack:
         app_db = await Database.open(
-            settings.postgres_app_url.get_secret_value(), pool_size=settings.postgres_pool_size
+            settings.postgres_app_url.get_secret_value(),
+            pool_size=settings.postgres_pool_size,
+            patience=_PATIENCE_SECONDS,
+            statement_seconds=_STATEMENT_SECONDS,
         )
         stack.push_async_callback(app_db.close)
-        system_db = await Database.open(settings.postgres_system_url.get_secret_value(), pool_size=4)
+        system_db = await Database.open(
+            settings.postgres_system_url.get_secret_value(),
+            pool_size=4,
+            patience=_PATIENCE_SECONDS,
+            statement_seconds=_STATEMENT_SECONDS,
+        )
         stack.push_async_callback(system_db.close)
         redis = Redis.from_url(
             settings.redis_url.get_secret_value(),
@@ -116,6 +127,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         async with system_db.connection("") as connection:
             await found(connection, keyring)  # deployments without `somagent up` have nobody else to do it
         gate = await stack.enter_async_context(open_gate(settings, system_db, keyring))
+        app_db.guard = gate.watch.ensure_fresh  # while Postgres does not answer, nobody waits for it twice
         verdicts = VerdictCache(settings.redis_url.get_secret_value())
         stack.push_async_callback(verdicts.close)
         temporal = await connect(settings, lazy=True)

@@ -8,7 +8,7 @@ audited with its stage.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
@@ -43,6 +43,7 @@ class Approach:
         action: what the policy's rules see.
         about: the object, as ``session:0190…``.
         tokens: what it may take at most.
+        known: what the caller knows of the act: risk, confidence, whether a human is required.
         region: where the caller wants it to be worked on; anything but a text that is given is refused.
     """
 
@@ -54,6 +55,7 @@ class Approach:
     role: str = "dialogue_reasoning"
     capsule_id: str | None = None
     region: object = None
+    known: EvaluationMetadata = field(default_factory=EvaluationMetadata)
 
 
 @dataclass(slots=True)
@@ -129,6 +131,9 @@ class Admission:
         known = EvaluationMetadata(
             action=approach.action,
             capsule_id=approach.capsule_id,
+            risk=approach.known.risk,
+            confidence=approach.known.confidence,
+            requires_human=approach.known.requires_human,
             budget_required=float(approach.tokens),
             budget_remaining=float(min(left, approach.tokens)),
         )

@@ -6,12 +6,13 @@ statements that a job pays for at every step. Both bind the tenant before the fi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import asyncpg
 from sqlalchemy import text
+from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from somagent.adapters.postgres.urls import sqlalchemy_url
@@ -41,20 +42,40 @@ async def _keep_session(_: Any) -> None:
 class Database:
     """The app's Postgres under one role (``soma_app``, or ``soma_system`` for the relay)."""
 
-    def __init__(self, engine: AsyncEngine, pool: asyncpg.Pool) -> None:
+    def __init__(self, engine: AsyncEngine, pool: asyncpg.Pool, patience: float) -> None:
         self._engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
         self.pool = pool
+        self.guard: Callable[[], Awaitable[None]] | None = None
+        """Asked before each unit of work: it raises when it is known that Postgres does not answer."""
+        self._patience = patience
 
     @classmethod
-    async def open(cls, address: str, *, pool_size: int = 10) -> Database:
+    async def open(
+        cls, address: str, *, pool_size: int = 10, patience: float = 10.0, statement_seconds: float | None = None
+    ) -> Database:
         """Connect.
 
+        Args:
+            patience: seconds that a unit of work waits for a connection, and for giving one back.
+            statement_seconds: how long a statement may take; without it, as long as it takes.
+
         Raises:
-            SomaError: ``database_unavailable``, when the server does not answer.
+            SomaError: ``database_unavailable``, when the server does not answer; ``validation_failed`` without address.
         """
+        if not address:
+            raise SomaError(
+                Code.VALIDATION_FAILED,
+                "No address of Postgres is given. Set SOMAGENT_POSTGRES_APP_URL and SOMAGENT_POSTGRES_SYSTEM_URL, "
+                "or use `somagent up`, which does.",
+            )
         engine = create_async_engine(
-            sqlalchemy_url(address), pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True
+            sqlalchemy_url(address),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            pool_timeout=patience,
+            connect_args={"timeout": 5, "command_timeout": statement_seconds},
         )
         try:
             pool = await asyncpg.create_pool(
@@ -64,11 +85,12 @@ class Database:
                 connection_class=TenantConnection,
                 reset=_keep_session,
                 timeout=5,
+                command_timeout=statement_seconds,
             )
         except _UNREACHABLE as error:
             await engine.dispose()
             raise unavailable(error) from error
-        return cls(engine, pool)
+        return cls(engine, pool, patience)
 
     async def close(self) -> None:
         """Give back every connection."""
@@ -78,11 +100,13 @@ class Database:
     @asynccontextmanager
     async def tenant(self, tenant_id: str) -> AsyncIterator[AsyncSession]:
         """A unit of work that sees one tenant's rows only; committed at the end, rolled back on error."""
+        if self.guard is not None:
+            await self.guard()
         try:
             async with self._sessions.begin() as session:
                 await session.execute(_BIND, {"tenant": tenant_id})
                 yield session
-        except _UNREACHABLE as error:
+        except (*_UNREACHABLE, TimeoutError, SqlTimeoutError) as error:
             raise unavailable(error) from error
 
     @asynccontextmanager
@@ -97,8 +121,10 @@ class Database:
     @asynccontextmanager
     async def connection(self, tenant_id: str) -> AsyncIterator[TenantConnection]:
         """A plain connection bound to ``tenant_id``; each statement is its own transaction unless one is opened."""
+        if self.guard is not None:
+            await self.guard()
         try:
-            async with self.pool.acquire(timeout=10) as proxy:
+            async with self.pool.acquire(timeout=self._patience) as proxy:
                 connection = cast("TenantConnection", proxy)
                 await connection.bind(tenant_id)
                 yield connection
@@ -112,7 +138,8 @@ class Database:
             SomaError: ``database_unavailable``.
         """
         try:
-            await self.pool.fetchval("SELECT 1", timeout=3)
+            async with self.pool.acquire(timeout=2) as connection:
+                await connection.fetchval("SELECT 1", timeout=2)
         except (*_UNREACHABLE, TimeoutError) as error:
             raise unavailable(error) from error
 

@@ -6,7 +6,7 @@ What was taken in is sealed before it is read, so that everything done before a 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Query
 from pydantic import AfterValidator, AwareDatetime, Field
@@ -75,7 +75,7 @@ async def search(
     action: Annotated[Wanted, Query(description=f"What was done{_BEGINNING}")] = None,
     object: Annotated[Wanted, Query(description=f"What it was done to{_BEGINNING}")] = None,  # noqa: A002
     topic: Annotated[Wanted, Query(description=f"The event's topic{_BEGINNING}")] = None,
-    outcome: Annotated[Wanted, Query(description="done, refused, allowed or failed")] = None,
+    outcome: Annotated[Literal["done", "refused", "allowed", "failed"] | None, Query()] = None,
     since: Annotated[Moment | None, Query(description="From this moment on")] = None,
     until: Annotated[Moment | None, Query(description="Before this moment")] = None,
 ) -> Page[AuditEntryView]:

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from somagent.adapters.postgres.tables import ConstitutionRow
+from somagent.api.body import AnyNumberRoute
 from somagent.api.constitution_views import (
     BundleFault,
     ConstitutionSummary,
@@ -40,7 +41,7 @@ from somagent.services.constitution.bundles import verify
 from somagent.services.constitution.proposals import KeyId, SignatureText
 from somagent.services.constitution.reading import in_force, versions_of
 
-router = soma_router("constitution")
+router = soma_router("constitution", AnyNumberRoute)
 
 Reader = Annotated[Caller, Depends(requires("policy:read"))]
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from somagent.adapters.postgres.database import raw_connection
 from somagent.adapters.postgres.tables import ConstitutionProposal
+from somagent.api.body import AnyNumberRoute
 from somagent.api.constitution_views import (
     ProposalSummary,
     ProposalView,
@@ -46,7 +47,7 @@ from somagent.services.constitution import proposals, rehearsing, voting
 from somagent.services.constitution.reading import Proposed, proposal_of, proposed
 from somagent.services.starter import Recorded
 
-router = soma_router("constitution")
+router = soma_router("constitution", AnyNumberRoute)
 
 Reader = Annotated[Caller, Depends(requires("policy:read"))]
 Proposer = Annotated[Caller, Depends(requires("constitution:propose"))]

@@ -190,6 +190,7 @@ async def decide(
     await deciding.decide(
         state.app_db,
         state.temporal,
+        state.gate,
         deciding.Vote(
             job_id=job_id,
             approval_id=approval_id,

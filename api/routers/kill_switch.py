@@ -35,7 +35,7 @@ from somagent.domain.errors import Code, SomaError
 from somagent.domain.model import Model
 from somagent.services.kill_switch.scope import Scope, ScopeName
 from somagent.services.kill_switch.standing import Standing, standing
-from somagent.services.kill_switch.switches import engage, lift, stop
+from somagent.services.kill_switch.switches import engage, lift, require_target, stop
 
 router = soma_router("policy-engine")
 
@@ -193,6 +193,7 @@ async def _lift(state: State, caller: Caller, scope: Scope) -> KillSwitchView:
 
 async def _read(state: State, caller: Caller, scope: Scope) -> KillSwitchView:
     async with _connection(state, scope) as connection:
+        await require_target(connection, scope)
         return _view(await standing(connection, scope, state.temporal), caller)
 
 

@@ -90,6 +90,9 @@ class ScoreBody(Model):
 
     features: Values | None = Field(default=None, description="φ values; prompt and metadata are not looked at then")
     prompt: str = ""
+    session_id: Annotated[str, Field(max_length=200)] | None = Field(default=None, description="Decides nothing")
+    tenant: Annotated[str, Field(max_length=64)] | None = Field(default=None, description="The token's; no other")
+    user: UserId | None = Field(default=None, description="Decides nothing")
     role: Annotated[str, Field(max_length=_ROLE_LIMIT)] | None = None
     metadata: EvaluationMetadata = EvaluationMetadata()
 

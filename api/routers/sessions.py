@@ -35,6 +35,7 @@ from somagent.api.state import State
 from somagent.api.turns import TURN_SECONDS, answered_turn
 from somagent.domain.conversation import most_tokens
 from somagent.domain.model import JsonObject
+from somagent.domain.policy.evaluation import known_of
 from somagent.services.admission import Approach
 from somagent.services.jobs.requests import JobRequest
 from somagent.services.pagination import Cursor
@@ -68,6 +69,7 @@ async def start_session(
         tokens=most_tokens(body.prompt),
         capsule_id=body.capsule_id,
         region=body.metadata.get("region"),
+        known=known_of(body.metadata),
     )
     passage = await admit(request, caller, approach)
     new = NewSession(

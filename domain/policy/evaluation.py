@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from somagent.domain.actions import ACTIONS
-from somagent.domain.model import Model
+from somagent.domain.errors import Code, Fault, SomaError
+from somagent.domain.model import JsonObject, Model
 from somagent.domain.policy.law import Law
 from somagent.domain.policy.rules import Subject
 from somagent.domain.policy.scoring import DEFAULT_RISK, Amount, Share, Signals, Verdict
@@ -35,6 +36,26 @@ class EvaluationMetadata(Model):
     def effective_risk(self) -> float:
         """The risk given, else that of the tool's manifest, else 0.1."""
         return manifest_risk(self.action, self.tool) if self.risk is None else self.risk
+
+
+_KNOWN: Final = ("risk", "confidence", "requires_human")
+
+
+def known_of(metadata: JsonObject) -> EvaluationMetadata:
+    """What a caller's own metadata says of the act: its risk, its confidence, whether a human is required.
+
+    Raises:
+        SomaError: ``validation_failed`` with every fault.
+    """
+    try:
+        return EvaluationMetadata.model_validate({name: metadata[name] for name in _KNOWN if name in metadata})
+    except ValidationError as error:
+        faults = [
+            Fault(".".join(("metadata", *map(str, one["loc"]))), one["type"], one["msg"])
+            for one in error.errors(include_url=False, include_input=False)
+        ]
+        words = "; ".join(f"{fault.path}: {fault.detail}" for fault in faults)
+        raise SomaError(Code.VALIDATION_FAILED, f"The metadata does not fit: {words}.", errors=faults) from error
 
 
 class Evaluation(Model):

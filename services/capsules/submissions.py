@@ -33,6 +33,7 @@ from somagent.services.capsules.records import account_for
 from somagent.services.starter import Recorded, argument_of, record
 
 GLOBAL = "global"
+OWN_TENANT = "tenant"
 
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 Signature = Annotated[str, Field(min_length=1)] | JsonObject
@@ -45,7 +46,7 @@ class NewSubmission(Model):
         owner: a label: the team or person that answers for the capsule.
         attestation_hash: hex SHA-256 of the RFC 8785 canonical JSON of ``definition``.
         attestation_signature: DSSE with Ed25519 over the canonical definition: the envelope, or the bare signature.
-        tenant_scope: ``global``, or the one tenant that may install it.
+        tenant_scope: ``global``, or the one tenant that may install it; ``tenant`` is the submitter's own.
     """
 
     capsule_id: Annotated[str, Field(min_length=1, max_length=200)]
@@ -103,7 +104,7 @@ async def submit(
         version=new.version,
         owner=new.owner,
         summary=new.summary,
-        tenant_scope=new.tenant_scope,
+        tenant_scope=_scope(caller, new.tenant_scope),
         submitter=caller.user_id,
         quorum=quorum or 1,
         deadline=datetime.now(UTC) + REVIEW_PERIOD,
@@ -143,7 +144,8 @@ async def replace(
         setattr(row, name, value)
     row.owner = new.owner or row.owner
     row.summary = new.summary or row.summary
-    row.tenant_scope = new.tenant_scope or row.tenant_scope
+    if new.tenant_scope is not None:
+        row.tenant_scope = _scope(caller, new.tenant_scope)
     row.revision += 1
     row.findings = []
     row.findings_ready = False
@@ -170,6 +172,11 @@ async def withdraw(session: AsyncSession, caller: Caller, submission_id: UUID) -
     await session.flush()
     await _account_for(session, caller, "capsule.submission.withdrawn", row)
     return row, await _signal(session, row)
+
+
+def _scope(caller: Caller, wanted: str) -> str:
+    """``tenant`` is the submitter's own."""
+    return caller.tenant_id if wanted == OWN_TENANT else wanted
 
 
 async def _own_pending(session: AsyncSession, caller: Caller, submission_id: UUID) -> Submission:

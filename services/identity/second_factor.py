@@ -65,7 +65,8 @@ def confirm(user: User, vault: Vault, code: str) -> None:
         raise SomaError(Code.MFA_ALREADY_ENROLLED, "The second factor is confirmed already.")
     if user.mfa_secret is None:
         raise SomaError(Code.MFA_NOT_ENROLLED, "There is no second factor to confirm. Enrol one first.")
-    user.mfa_last_counter = counter_of(vault, user.tenant_id, user.id, user.mfa_secret, code)
+    # The code still serves for the login that usually follows at once; that use is its last.
+    counter_of(vault, user.tenant_id, user.id, user.mfa_secret, code)
     user.mfa_confirmed_at = datetime.now(UTC)
 
 

@@ -26,7 +26,7 @@ _TOPIC: Final = "training.audit"
 class NewTraining(Model):
     """A training session to be opened."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=1_000)]
+    reason: Annotated[str, Field(min_length=1, max_length=1_000)] = "training"
     tenant_id: TenantId | None = Field(default=None, description="The caller's own when absent")
 
 

@@ -77,7 +77,9 @@ async def open_question(connection: TenantConnection, job: JobState, step: Step,
 async def record_vote(connection: TenantConnection, decision: ApprovalDecision) -> ApprovalStanding:
     """Write one vote, in the caller's transaction. A repeat of the same vote changes nothing."""
     approval = await connection.fetchrow(
-        "SELECT a.status, a.digest, a.quorum, a.step_id, a.created_at, a.what->>'action' AS action, j.submitted_by "
+        "SELECT a.status, a.digest, a.quorum, a.step_id, a.created_at, a.what->>'action' AS action, j.submitted_by, "
+        "a.what->>'constitution_hash' = (SELECT c.hash FROM constitutions c WHERE c.tenant_id IN (a.tenant_id, '') "
+        "ORDER BY c.tenant_id DESC, c.version DESC LIMIT 1) AS current "
         "FROM approvals a JOIN jobs j ON j.id = a.job_id WHERE a.id = $1 AND a.job_id = $2 FOR UPDATE OF a",
         UUID(decision.approval_id),
         UUID(decision.job_id),
@@ -87,7 +89,7 @@ async def record_vote(connection: TenantConnection, decision: ApprovalDecision) 
     if approval["submitted_by"] == decision.user_id:
         detail = "The submitter of a job cannot decide its approvals; another person has to."
         return _refused(decision, approval["status"], Code.SELF_APPROVAL_FORBIDDEN, detail)
-    if approval["digest"] != decision.digest:
+    if approval["digest"] != decision.digest or (approval["status"] == "pending" and not approval["current"]):
         detail = "The digest is not that of what will run. Read the job again and decide on what it shows now."
         return _refused(decision, approval["status"], Code.APPROVAL_DIGEST_MISMATCH, detail)
     votes: Sequence[asyncpg.Record] = await connection.fetch(_VOTES, UUID(decision.approval_id))

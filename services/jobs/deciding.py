@@ -10,6 +10,8 @@ from temporalio.client import Client
 from somagent.adapters.postgres.database import Database
 from somagent.domain.errors import Code, SomaError
 from somagent.domain.messages.jobs import ApprovalDecision, ApprovalStanding
+from somagent.services.gate.gate import Gate
+from somagent.services.jobs.renewal import renew_outdated
 from somagent.services.updates import WorkflowGoneError, ask, update_id
 
 _LOOK = """
@@ -38,13 +40,15 @@ class Vote:
         return update_id(str(self.approval_id), self.user_id, self.key or self.decision, self.digest)
 
 
-async def decide(database: Database, client: Client, vote: Vote) -> None:
+async def decide(database: Database, client: Client, gate: Gate, vote: Vote) -> None:
     """Vote; once this returns, Postgres holds the vote and what it decided.
 
     Raises:
         SomaError: ``not_found``, ``self_approval_forbidden``, ``approval_digest_mismatch``, ``approval_decided``,
-            ``already_voted``; ``decision_pending`` when the workflow did not answer in five seconds.
+            ``already_voted``, ``constitution_unverifiable``; ``decision_pending`` when the workflow did not answer in
+            five seconds.
     """
+    await _renew(database, gate, vote)
     async with database.connection(vote.tenant_id) as connection:
         row = await connection.fetchrow(_LOOK, vote.approval_id, vote.job_id, vote.user_id)
     if row is None:
@@ -64,7 +68,17 @@ async def decide(database: Database, client: Client, vote: Vote) -> None:
         raise SomaError(Code.APPROVAL_DECIDED, f"The approval is {row['status']} already.")
     standing = await _update(client, row["workflow_id"], row["epoch"], vote)
     if standing.failure is not None:
+        if standing.failure.code == Code.APPROVAL_DIGEST_MISMATCH:
+            await _renew(database, gate, vote)  # the constitution changed while the vote was on its way
         raise SomaError(Code(standing.failure.code), standing.failure.detail)
+
+
+async def _renew(database: Database, gate: Gate, vote: Vote) -> None:
+    """Show people what they decide on now, before anything is counted."""
+    await gate.watch.refresh()
+    in_force = (await gate.law(vote.tenant_id)).constitution.content_hash
+    async with database.connection(vote.tenant_id) as connection:
+        await renew_outdated(connection, vote.job_id, vote.approval_id, in_force)
 
 
 async def _update(client: Client, workflow_id: str, epoch: int, vote: Vote) -> ApprovalStanding:

@@ -53,7 +53,7 @@ async def engage(connection: asyncpg.Connection, caller: Caller, scope: Scope, r
     Raises:
         SomaError: ``not_found``, for a capsule or run that the tenant does not have.
     """
-    await _require_target(connection, scope)
+    await require_target(connection, scope)
     async with connection.transaction():
         await _wait_for_admissions(connection)
         new_id = uuid4()
@@ -73,9 +73,10 @@ async def lift(connection: asyncpg.Connection, caller: Caller, scope: Scope) -> 
     """Lift a switch; what it stopped stays stopped until somebody retries it.
 
     Raises:
-        SomaError: ``kill_switch_not_engaged``.
+        SomaError: ``kill_switch_not_engaged``; ``not_found``, for a capsule or run that the tenant does not have.
     """
     async with connection.transaction():
+        await require_target(connection, scope)
         row = await connection.fetchrow(_LIFT, scope.name, scope.tenant_id, scope.target, caller.user_id)
         if row is None:
             raise SomaError(Code.KILL_SWITCH_NOT_ENGAGED, "This kill switch is not engaged; there is nothing to lift.")
@@ -123,7 +124,12 @@ async def _wait_for_admissions(connection: asyncpg.Connection) -> None:
     await connection.execute("SET LOCAL lock_timeout = 0")
 
 
-async def _require_target(connection: asyncpg.Connection, scope: Scope) -> None:
+async def require_target(connection: asyncpg.Connection, scope: Scope) -> None:
+    """Insist that the tenant has the capsule or run.
+
+    Raises:
+        SomaError: ``not_found``.
+    """
     match scope.name:
         case "run":
             known = await connection.fetchval(_RUN, scope.tenant_id, UUID(scope.target))

@@ -26,6 +26,7 @@ WRITE = step("write", "files.write", {"path": "a.txt", "content": "{{ inputs.wor
 GUARDED = capsule("bound_guarded", [step("first", "text.join", {"parts": ["x"]}), WRITE], inputs=[WORD])
 PROGRAM = capsule("bound_program", [step("run", "shell.execute", {"command": ["true"]}, requires_approval=True)])
 PAIR = capsule("bound_pair", [WRITE], inputs=[WORD], policies={"approvals": {"quorum": 2}})
+DUO = capsule("bound_duo", [WRITE], inputs=[WORD], policies={"approvals": {"quorum": 2}})
 CHILD = capsule("bound_child", [step("ask", "human.approve", {"question": "And?"})])
 PARENT = capsule("bound_parent", [step("child", "capsule.run", {"capsule_id": CHILD["id"], "inputs": {}})])
 ASKS = capsule("bound_asks", [step("ask", "human.approve", {"question": "Still there?"})])
@@ -98,7 +99,7 @@ async def bench(
     """One world for the module; constitutions rise through it."""
     folder = tmp_path_factory.mktemp("bound")
     client: Client = await temporal_client(temporal_address)
-    capsules = [GUARDED, PROGRAM, PAIR, CHILD, PARENT, ASKS, HEAVY, PLAIN]
+    capsules = [GUARDED, PROGRAM, PAIR, DUO, CHILD, PARENT, ASKS, HEAVY, PLAIN]
     async with world(folder, addresses, client, capsules) as running:
         yield Bench(running, folder)
 
@@ -139,12 +140,33 @@ async def test_a_constitution_that_changed_after_the_approval(bench: Bench, risi
     assert len(bench.written(job_id)) == 1
 
 
-async def test_a_constitution_that_changed_while_people_were_asked(bench: Bench, rising: Any) -> None:
-    job_id = await bench.world.start(PROGRAM["id"])
-    approval = await bench.world.asked(job_id)
-    await bench.enact(await rising(threshold=0.72))
-    await bench.world.vote(job_id, approval)
-    await bench.refused(await bench.world.until(job_id, "completed", "failed"), "run")
+@pytest.mark.parametrize("capsule_id", [PROGRAM["id"], ASKS["id"]])
+async def test_a_constitution_that_changed_while_people_were_asked(bench: Bench, rising: Any, capsule_id: str) -> None:
+    job_id = await bench.world.start(capsule_id)
+    outdated = await bench.world.asked(job_id)
+    await bench.enact(await rising())
+    with pytest.raises(SomaError) as caught:
+        await bench.world.vote(job_id, outdated)
+    assert caught.value.code is Code.APPROVAL_DIGEST_MISMATCH
+    renewed = await bench.world.asked(job_id)
+    assert renewed["id"] == outdated["id"]
+    assert renewed["digest"] != outdated["digest"]
+    assert renewed["what"] == {**outdated["what"], "constitution_hash": renewed["what"]["constitution_hash"]}
+    await bench.world.vote(job_id, renewed)
+    assert (await bench.world.until(job_id, "completed", "failed"))["status"] == "completed"
+
+
+async def test_votes_for_what_is_no_longer_asked_do_not_count(bench: Bench, rising: Any) -> None:
+    job_id = await bench.world.start(DUO["id"])
+    await bench.world.vote(job_id, await bench.world.asked(job_id), user="ben")
+    await bench.enact(await rising())
+    with pytest.raises(SomaError):
+        await bench.world.vote(job_id, await bench.world.asked(job_id), user="cyd")
+    renewed = await bench.world.asked(job_id)
+    await bench.world.vote(job_id, renewed, user="cyd")
+    assert (await bench.world.asked(job_id))["status"] == "pending"
+    await bench.world.vote(job_id, renewed, user="ben")
+    assert (await bench.world.until(job_id, "completed", "failed"))["status"] == "completed"
 
 
 async def test_arguments_that_changed_after_the_approval(bench: Bench) -> None:
@@ -202,7 +224,13 @@ async def test_approvals_that_race_a_new_constitution(bench: Bench, rising: Any)
         job_id = await bench.world.start(GUARDED["id"])
         approval = await bench.world.asked(job_id)
         document = await rising(threshold=0.6 + number / 100)
-        await asyncio.gather(bench.world.vote(job_id, approval), bench.enact(document))
+        voted, _ = await asyncio.gather(
+            bench.world.vote(job_id, approval), bench.enact(document), return_exceptions=True
+        )
+        if isinstance(voted, SomaError):
+            assert voted.code is Code.APPROVAL_DIGEST_MISMATCH
+            approval = await bench.world.asked(job_id)
+            await bench.world.vote(job_id, approval)
         job = await bench.world.until(job_id, "completed", "failed")
         ended.append(job["status"])
         if job["status"] == "failed":

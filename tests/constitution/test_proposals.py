@@ -103,7 +103,8 @@ async def test_weights_that_are_not_numbers_or_empty(assembly: Assembly) -> None
     assert "content.weights.safety" in paths
     raw = '{"content": {"version": 2, "threshold": NaN}, "signature": "x", "signer_key_id": "y"}'
     answer = await assembly.ada.post(PROPOSALS, content=raw, headers={"Content-Type": "application/json"})
-    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
+    assert (answer.status_code, answer.json()["code"]) == (422, "constitution_invalid")
+    assert "content.threshold" in {fault["path"] for fault in answer.json()["errors"]}
     huge = raw.replace("NaN", "1e999")
     answer = await assembly.ada.post(PROPOSALS, content=huge, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422), answer.text

@@ -96,6 +96,17 @@ async def test_residency_comes_before_moderation(sessions: World, ann: Person) -
     assert strikes[0]["count"] == 0
 
 
+async def test_what_the_metadata_says_of_the_act_is_judged(ann: Person) -> None:
+    risky = {"prompt": "Tidy the shelf", "metadata": {"risk": 1, "confidence": 0, "project": "shelf"}}
+    answer = await ann.http.post("/v1/sessions", json=risky)
+    assert (answer.status_code, answer.json()["code"]) == (403, "policy_refused")
+    assert float(answer.headers["X-Policy-Score"]) == pytest.approx(0.5)
+    wrong = {"prompt": "Tidy the shelf", "metadata": {"risk": 7, "confidence": "much"}}
+    answer = await ann.http.post("/v1/sessions", json=wrong)
+    assert answer.status_code == 422
+    assert {fault["path"] for fault in answer.json()["errors"]} == {"metadata.risk", "metadata.confidence"}
+
+
 async def test_moderation_comes_before_policy(sessions: World, ann: Person) -> None:
     rule = {"name": "no-kernels", "pattern": "kernel", "hard": True}
     answer = await ann.http.post(f"/v1/policies/{ann.tenant}/rules", json=rule)

@@ -108,7 +108,7 @@ class World:
             reason=None,
             key=None,
         )
-        await decide(self.parts.app_db, self.parts.client, vote)
+        await decide(self.parts.app_db, self.parts.client, self.parts.gate, vote)
 
     async def events(self, job_id: str) -> list[tuple[int, str]]:
         """Number and type of every event."""
