@@ -74,7 +74,7 @@ class BuiltinProvider:
         schema = request.parameters.schema_
         if schema is not None:
             check_schema(schema)
-        material = material_of(request.conversation())
+        material = material_of(request.conversation(), by_sentence=False)
         intent = material.body or material.question
         plan = plan_for(intent, self._templates_of(request), _most_deliverables(schema))
         if plan is None:

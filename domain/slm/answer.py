@@ -10,7 +10,7 @@ from somagent.domain.slm.material import Material
 from somagent.domain.slm.sentences import Sentence, sentences
 from somagent.domain.slm.summary import Choice, assemble, choose, rank_sentences, summarise
 from somagent.domain.slm.tfidf import Vector, term_matrix
-from somagent.domain.slm.words import terms
+from somagent.domain.slm.words import terms, words
 
 NO_MATERIAL: Final = (
     "This built-in extractive model has no text to answer from: it only quotes what it is given. "
@@ -51,8 +51,10 @@ def related(body: str, question: str, max_tokens: int, most: int = _MOST) -> Cho
     A sentence's relation is its TF-IDF cosine with the question, plus half its heading's, times one plus its
     centrality when the random walk prefers what is related (see :func:`rank_sentences`). Kept are those with at
     least 0.35 of the best one's relation; where the best one itself shares a word with the question, so must they.
+    The question itself, where the body repeats it, is no answer.
     """
-    found = sentences(body)
+    asked = {_plain(sentence.text) for sentence in sentences(question)}
+    found = [sentence for sentence in sentences(body) if _plain(sentence.text) not in asked]
     if not found:
         return Choice((), "")
     subject = _subject(question, body)
@@ -68,6 +70,10 @@ def related(body: str, question: str, max_tokens: int, most: int = _MOST) -> Cho
         scores = np.where(direct > 0, scores, 0.0)
     chosen = choose(found, matrix, scores, most, max_tokens)
     return assemble([found[index] for index in chosen], max_tokens, fallback=found[int(np.argmax(scores))])
+
+
+def _plain(sentence: str) -> str:
+    return " ".join(words(sentence))
 
 
 def _subject(question: str, body: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from somagent.domain.actions.remote import ChatMessage
+from somagent.domain.slm.sentences import Sentence, sentences
 
 _LONGEST_INSTRUCTION: Final = 600
 _PARAGRAPHS: Final = re.compile(r"\n[ \t]*\n+")
@@ -31,6 +32,16 @@ _LABEL: Final = re.compile(
     r"|source|sources|passage|passages|notes|input|content|material|data)\W{0,3}:\W{0,3}(?P<rest>.*)$",
     re.IGNORECASE,
 )
+_MARKED_UP: Final = re.compile(r"^[ \t]*(?:```|~~~|\||#|[{\[][ \t]*[\"{\[])", re.MULTILINE)
+_TO_MODEL: Final = re.compile(
+    r"^(?:you (?:are|will|must|should)\b|act as\b|your (?:task|job|role|answer)\b)", re.IGNORECASE
+)
+_BELOW_LIST: Final = re.compile(
+    r"(?P<item>(?:^|\n)[ \t]*(?:[-*+•–]|\d{1,3}[.)])[ \t][^\n]*)\n(?=[^\s\-*+•–\d][^\n]*[?？]$)"
+)
+_ANSWERING: Final = re.compile(r"\b(?:answer|question|questions|beantworte|frage|fragen)\b", re.IGNORECASE)
+_FEWEST_TOLD: Final = 3
+"""Words of a sentence that tells something; fewer are a greeting or thanks."""
 _ASKING_LABELS: Final = frozenset(("question", "frage", "query", "task", "instruction", "instructions", "aufgabe"))
 
 
@@ -42,39 +53,48 @@ class Material:
     body: str
 
 
-def material_of(messages: Sequence[ChatMessage]) -> Material:
+def material_of(messages: Sequence[ChatMessage], *, by_sentence: bool = True) -> Material:
     """What a conversation asks, and the text it gives.
 
     The last user message is taken apart by :func:`split_prompt`. What users and tools said before it is text too;
     so are a system message's paragraphs, save those that address the model (a persona, rules). What the assistant
     said is not: an answer must not rest on an earlier one.
+
+    Args:
+        by_sentence: as in :func:`split_prompt`.
     """
     last = max((index for index, message in enumerate(messages) if message.role == "user"), default=-1)
     given: list[str] = []
     asked = Material("", "")
     for index, message in enumerate(messages):
         if index == last:
-            asked = split_prompt(message.content)
+            asked = split_prompt(message.content, by_sentence=by_sentence)
             given.append(asked.body)
         elif message.role == "system":
             given.append(_without_persona(message.content))
         elif message.role == "tool":
             given.append(message.content)
         elif message.role == "user":
-            earlier = split_prompt(message.content)
+            earlier = split_prompt(message.content, by_sentence=by_sentence)
             given.append(earlier.body)
     return Material(asked.question, "\n\n".join(text for text in given if text.strip()))
 
 
-def split_prompt(prompt: str) -> Material:
+def split_prompt(prompt: str, *, by_sentence: bool = True) -> Material:
     """Parts the instruction or question of a prompt from the text it is about.
 
     In this order: labelled parts (``Context:``, ``Question:``); a first line or paragraph that ends in a colon or
     orders something, with text after it; an order and a colon at the start of the text's own line; a last paragraph
     that asks. What is left is text, unless it is a single question or order.
+
+    Args:
+        by_sentence: whether a paragraph that tells something and asks is parted too, its questions from the rest.
     """
     text = prompt.replace("\r\n", "\n").strip()
-    return _labelled(text) or _introduced(text) or _closing_question(text) or _alone(text)
+    parted = _labelled(text) or _introduced(text) or _closing_question(text)
+    if not by_sentence:
+        return parted or _alone(text)
+    return _answering(parted) if parted else (_in_sentences(text) or _alone(text))
 
 
 def _labelled(text: str) -> Material | None:
@@ -135,6 +155,51 @@ def _closing_question(text: str) -> Material | None:
     if label is not None and label["label"].casefold() in _ASKING_LABELS:
         return Material(closing[label.start("rest") :].strip(), before.strip())
     return Material(closing, before.strip()) if _asks(closing) else None
+
+
+def _answering(parted: Material) -> Material:
+    """What was told in the same breath as the question is text, and so is no question of an "Answer this: ..."."""
+    if (asked := _in_sentences(parted.question)) is not None:
+        return Material(asked.question, f"{parted.body}\n\n{asked.body}".strip())
+    if _ANSWERING.search(parted.question) and not parted.question.endswith("?"):
+        inside = _in_sentences(parted.body)
+        return Material(f"{parted.question}\n{inside.question}", inside.body) if inside else parted
+    return parted
+
+
+def _in_sentences(text: str) -> Material | None:
+    """Parts questions from the sentences around them; None where there are not both.
+
+    A question inside a long text is the text's own: only its first and last sentence ask the reader. What is more than
+    prose is left whole.
+    """
+    if "?" not in text and "？" not in text:
+        return None
+    if _MARKED_UP.search(text) or _looks_like_data(text):
+        return None
+    found = sentences(_BELOW_LIST.sub(r"\g<item>\n\n", text))
+    short = len(text) <= _LONGEST_INSTRUCTION and "\n\n" not in text
+    asking = [one for one in (found if short else _edges(found)) if one.text.endswith(("?", "？"))]
+    questions = {one.position for one in asking}
+    if not questions:
+        return None
+    orders = {one.position for one in found if _DIRECTIVE.match(one.text) or _TO_MODEL.match(one.text)}
+    told = [one for one in found if one.position not in questions | orders]
+    if not any(len(one.text.split()) >= _FEWEST_TOLD or not one.text.isascii() for one in told):
+        return None
+    asked = " ".join(one.text for one in found if one.position in questions | orders)
+    return Material(asked, _paragraphs(told))
+
+
+def _edges(found: Sequence[Sentence]) -> list[Sentence]:
+    return [found[0], found[-1]] if found else []
+
+
+def _paragraphs(told: Sequence[Sentence]) -> str:
+    by_block: dict[int, list[str]] = {}
+    for sentence in told:
+        by_block.setdefault(sentence.block, []).append(sentence.text)
+    return "\n\n".join(" ".join(texts) for texts in by_block.values())
 
 
 def _alone(text: str) -> Material:

@@ -14,7 +14,7 @@ from somagent.adapters.slm.openai_compatible import OpenAICompatibleProvider
 from somagent.adapters.slm.registry import providers_from
 from somagent.domain.actions.remote import SlmRole
 from somagent.domain.errors import Code, SomaError
-from somagent.domain.slm.answer import NO_MATERIAL
+from somagent.domain.slm.answer import NO_MATERIAL, NOTHING_RELATED
 from somagent.domain.slm.messages import SlmRequest, SlmResponse
 from somagent.tests.slm.asking import asked, to_embed
 
@@ -41,6 +41,33 @@ async def test_roles_that_quote() -> None:
     for role in (SlmRole.DIALOGUE_REASONING, SlmRole.DEVELOPER_LIGHT):
         said = await completed(f"{TEXT}\n\nWhen is lunch?", role)
         assert (said.value, said.model) == ("Lunch is at noon in the canteen.", EXTRACTIVE)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "The Eiffel Tower is in Paris. The Colosseum is in Rome. Where is the Eiffel Tower?",
+        "Where is the Eiffel Tower? The Eiffel Tower is in Paris. The Colosseum is in Rome.",
+        "The Eiffel Tower is in Paris. Where is the Eiffel Tower? The Colosseum is in Rome.",
+        "The Eiffel Tower is in Paris. The Colosseum is in Rome. Where is the Eiffel Tower? Answer in one sentence.",
+        "Answer this: The Eiffel Tower is in Paris. The Colosseum is in Rome. Where is the Eiffel Tower?",
+        "Of monuments.\n\nThe Eiffel Tower is in Paris. The Colosseum is in Rome. Where is the Eiffel Tower?",
+    ],
+)
+async def test_a_message_that_brings_its_own_material(prompt: str) -> None:
+    assert (await completed(prompt, SlmRole.DIALOGUE_REASONING)).value == "The Eiffel Tower is in Paris."
+
+
+async def test_what_the_message_does_not_say_is_not_answered() -> None:
+    told = await completed("The Eiffel Tower is in Paris. Who won the cup?", SlmRole.DIALOGUE_REASONING)
+    assert told.value == NOTHING_RELATED
+    for prompt in ("Hello there! What is the capital of France?", "You are a poet. What is a cat?"):
+        assert (await completed(prompt, SlmRole.DIALOGUE_REASONING)).value == NO_MATERIAL
+
+
+async def test_a_plan_is_made_of_the_whole_message() -> None:
+    answer = await completed("We sell paper. Can you build an API for invoices?", SlmRole.TOOL_CALL_PLANNING)
+    assert json.loads(answer.value)["template"] == "software_project"
 
 
 async def test_summary_of_nothing() -> None:

@@ -150,6 +150,17 @@ def test_answer_is_the_related_sentence() -> None:
     assert answer(Material("How fast was shipping?", ARTICLE), 200).startswith("Grain from the valley was shipped")
 
 
+def test_the_question_is_no_answer() -> None:
+    known = "Where is the Eiffel Tower?\n\nThe Eiffel Tower is in Paris."
+    assert answer(Material("Where is the Eiffel Tower?", known), 100) == "The Eiffel Tower is in Paris."
+    assert answer(Material("Where is the Eiffel Tower?", "where is the eiffel tower?"), 100) == NOTHING_RELATED
+
+
+def test_a_question_inside_a_long_text_is_the_texts_own() -> None:
+    text = f"{ARTICLE}\nWhy did it fall? Nobody knows that for sure.\n\nThe town grew on."
+    assert split_prompt(text) == Material("", text)
+
+
 def test_answers_without_text_say_so() -> None:
     assert answer(Material("What is the capital of France?", ""), 100) == NO_MATERIAL
     assert answer(Material("", "Hello there."), 100) == NO_MATERIAL
@@ -173,6 +184,11 @@ def test_order_without_subject_is_a_summary() -> None:
          "[1] The cat sat."),
         ("You are a poet.\n\nThe cat sat.", "You are a poet.", "The cat sat."),
         ("What is a cat?", "What is a cat?", ""),
+        ("The cat sat down. It slept. Where did it sit?", "Where did it sit?", "The cat sat down. It slept."),
+        ("- The cat sat\n- The dog ran\nWho sat?", "Who sat?", "The cat sat\n\nThe dog ran"),
+        ("Old news.\n\nThe cat sat down. Who sat?", "Who sat?", "Old news.\n\nThe cat sat down."),
+        ("Hello! What is a cat?", "Hello! What is a cat?", ""),
+        ("Summarise:\n\nIt rained all day. Did it stop?", "Summarise", "It rained all day. Did it stop?"),
         ("# Report\n\nThe cat sat.", "", "# Report\n\nThe cat sat."),
         ("Service: payments\nSeverity: high", "", "Service: payments\nSeverity: high"),
     ],
@@ -244,6 +260,8 @@ def test_tokens_of_prose_are_near_four_characters_each() -> None:
         "**",
         "a. b. ",
         "---\n",
+        "It is so. Is it? ",
+        "- a\n",
     ],
 )
 def test_hostile_text_takes_linear_time(hostile: str) -> None:
@@ -252,4 +270,5 @@ def test_hostile_text_takes_linear_time(hostile: str) -> None:
     summarise(text, 50)
     material = split_prompt(text)
     answer(Material("what is x?", material.body), 50)
+    split_prompt(f"{text} is so. Is it?")
     assert time.process_time() - started < 30.0
