@@ -13,7 +13,6 @@ import pytest
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from somagent.adapters.capsules_folder import CapsulesFolder
@@ -36,6 +35,7 @@ from somagent.services.starter import WORKFLOW_QUEUE
 from somagent.services.tenants import ensure_tenant
 from somagent.tests.capsules.definitions import capsule, submission
 from somagent.tests.capsules.platform import Addresses, databases, worker
+from somagent.tests.skipping import start_skipping
 from somagent.workflows.capsule_review import CapsuleReviewWorkflow
 
 
@@ -80,9 +80,7 @@ async def clock(addresses: Addresses, time_skipping_server: Path, tmp_path: Path
     """A submission whose review has begun."""
     tenant, folder = f"t-{uuid4().hex[:10]}", CapsulesFolder(tmp_path)
     caller = Caller(user_id="ada", tenant_id=tenant, capabilities=frozenset({"*"}), jti="", exp=0)
-    environment = await WorkflowEnvironment.start_time_skipping(
-        data_converter=pydantic_data_converter, test_server_existing_path=str(time_skipping_server)
-    )
+    environment = await start_skipping(time_skipping_server)
     async with (
         environment,
         databases(addresses) as (app_db, system_db, owner_db),

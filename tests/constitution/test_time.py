@@ -13,7 +13,6 @@ import pytest
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from somagent.adapters.postgres.database import Database
@@ -37,6 +36,7 @@ from somagent.services.tenants import ensure_tenant
 from somagent.tests.capsules.platform import Addresses, databases
 from somagent.tests.constitution.conftest import workers
 from somagent.tests.constitution.documents import Signer, content
+from somagent.tests.skipping import start_skipping
 from somagent.workflows.constitution_update import ConstitutionUpdateWorkflow
 
 
@@ -83,9 +83,7 @@ async def clock(addresses: Addresses, time_skipping_server: Path, tmp_path: Path
     """A proposal whose workflow has begun."""
     tenant, signer = f"t-{uuid4().hex[:10]}", Signer()
     caller = Caller(user_id="ada", tenant_id=tenant, capabilities=frozenset({"*"}), jti="", exp=0)
-    environment = await WorkflowEnvironment.start_time_skipping(
-        data_converter=pydantic_data_converter, test_server_existing_path=str(time_skipping_server)
-    )
+    environment = await start_skipping(time_skipping_server)
     async with (
         environment,
         databases(addresses) as (app_db, system_db, owner_db),

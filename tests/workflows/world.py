@@ -16,7 +16,6 @@ import yaml
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from somagent.adapters.postgres.database import Database
@@ -30,6 +29,7 @@ from somagent.services.jobs.submission import submit
 from somagent.services.starter import Recorded, tell
 from somagent.services.tenants import ensure_tenant
 from somagent.tests.capsules.platform import Addresses
+from somagent.tests.skipping import start_skipping
 from somagent.workers.parts import Parts, open_parts
 from somagent.workers.roles import Role, activities_role, workflows_role
 
@@ -123,9 +123,7 @@ class World:
 @asynccontextmanager
 async def skipping(server: Path) -> AsyncIterator[WorkflowEnvironment]:
     """Temporal's time-skipping server, which knows our search attributes."""
-    environment = await WorkflowEnvironment.start_time_skipping(
-        data_converter=pydantic_data_converter, test_server_existing_path=str(server)
-    )
+    environment = await start_skipping(server)
     keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
     async with environment:
         # This server can add search attributes, but not list those it has.
