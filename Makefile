@@ -42,7 +42,7 @@ flow: ready ## Walk through the gate on the running stack, from a password to a 
 	@$(BIN)/python -m somagent.examples.integration_flow
 
 test: ready-for-tests ## Run every test on real servers (PYTEST_ARGS="-k name")
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 chaos: ready-for-tests ## Kill processes in the middle of work and count the effects
 	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)

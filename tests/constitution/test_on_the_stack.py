@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
+import pytest
 from redis import Redis
 
 from somagent.client import ApiError, SomaGent
@@ -70,7 +71,10 @@ def test_workers_judge_by_what_is_in_force(stack: Stack, token: Callable[..., st
         until(lambda: _refused(bench), "the refusal of new jobs")
         assert time.monotonic() - began < 5
         time.sleep(max(0.0, began + 5 - time.monotonic()))
-        bench.vote(ben, jobs[2], questions[2])
+        with pytest.raises(ApiError) as outdated:
+            bench.vote(ben, jobs[2], questions[2])
+        assert outdated.value.code == "approval_digest_mismatch"
+        bench.vote(ben, jobs[2], bench.asked(jobs[2])[1])
         job = bench.ended(jobs[2])
         assert job["error"]["code"] == step_of(job, "run")["error"]["code"] == "policy_refused"
         rehearsed = ada.post(f"/v1/constitution/proposals/{strict['id']}/rehearse", {})

@@ -66,5 +66,5 @@ def test_who_may(api: ApiServer, nobody: httpx.Client) -> None:
     tom = api.headers("acme", "tom", "training:manage")
     problem(nobody.post(START, json={"reason": "x", "tenant_id": "beta"}, headers=tom), 403, "tenant_mismatch")
     problem(nobody.get("/v1/training/beta", headers=tom), 404, "not_found")
-    for body in ({}, {"reason": ""}, {"reason": "x", "tenant_id": "../x"}, {"reason": "x", "who": 1}):
+    for body in ({"reason": ""}, {"reason": "x", "tenant_id": "../x"}, {"reason": "x", "who": 1}):
         problem(nobody.post(START, json=body, headers=tom), 422, "validation_failed")
